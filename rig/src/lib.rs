@@ -1,0 +1,1 @@
+//! The throwaway servers behind `scripts/control-plane`.

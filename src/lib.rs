@@ -1,0 +1,21 @@
+//! snapback: exact snapshots of a CozyStack management cluster, a repository that proves itself, and one way back.
+//!
+//! ```text
+//!   live cluster ─┐                                              ┌─ show, ls, diff, history, export
+//!   etcd file    ─┼─ source ─> snapshot ─> store (repository) ───┼─ maintain: verify
+//!   Proxmox      ─┤            (a tree)                          └─ restore: plan ─> apply ─> prove
+//!   folders      ─┘
+//! ```
+//!
+//! One idea carries everything: a snapshot is a tree, and every command is an operation on trees. Dependencies point
+//! downwards only: `cli` uses `restore` and `maintain`, these use `snapshot` and `store`, and `source` uses `cluster`.
+//! The library never prints, exits or reads the home folder (I11).
+
+pub mod cluster;
+pub mod config;
+pub mod maintain;
+pub mod progress;
+pub mod restore;
+pub mod snapshot;
+pub mod source;
+pub mod store;

@@ -1,0 +1,5 @@
+//! Parse, run, exit code. Everything that prints is in `cli`, which the library cannot reach (I11).
+
+mod cli;
+
+fn main() {}

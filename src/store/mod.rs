@@ -1,0 +1,23 @@
+//! The repository: a create-only numbered log, packs that are ordinary `.tar.zst` files, and trees named by content.
+//!
+//! In: blobs with their paths. Out: committed snapshots that can be read back byte for byte. Knows nothing of
+//! Kubernetes. Invariants: I1, I2, I3. The format is drawn in `docs/repository-format.md`.
+
+pub mod backend;
+mod error;
+mod hash;
+mod history;
+mod repository;
+mod snapshot_body;
+mod snapshot_tree;
+mod snapshot_writer;
+mod tree;
+
+pub use error::StoreError;
+pub use hash::{ContentHash, NotAHash};
+pub use history::{History, PackRef, Snapshot};
+pub use repository::Repository;
+pub use snapshot_body::{SnapshotBody, SourceRecord, SourceState};
+pub use snapshot_tree::SnapshotTree;
+pub use snapshot_writer::{Blob, FrameGroup, SnapshotWriter, WrittenSnapshot};
+pub use tree::{EntryKind, MAX_ENTRIES, Tree, TreeEntry, TreeError, decode_name, encode_name};
