@@ -1,1 +1,14 @@
-//! (being built)
+//! A snapshot's content: paths, the canonical form of an object, what is selected, and the capture of a cluster.
+//!
+//! In: a live cluster. Out: a tree in the store. Invariants: I4 (one revision, complete, or says exactly what is
+//! missing); nothing in a tree depends on when it was taken.
+
+mod canonical;
+mod capture;
+mod path;
+mod selection;
+
+pub use canonical::{CanonicalError, ObjectIdentity, canonical_object};
+pub use capture::{CaptureError, CaptureOptions, ClusterCapture, SkippedType, UnlistableType, capture_cluster, series};
+pub use path::{ObjectPath, TYPES_PATH};
+pub use selection::{Scope, Selection, SelectionError, TypeNames};
