@@ -1,1 +1,17 @@
-//! (being built)
+//! The command line: a file per command, and what they share.
+//!
+//! In: arguments, the environment, a configuration file. Out: results on standard output (text, or one JSON document),
+//! progress and errors on standard error, an exit code. Invariants: only [`output`] prints; a value that is secret is
+//! masked unless `--reveal` (I10); success is printed only after the library said so (I2).
+
+#![allow(dead_code)] // while commands are landing
+
+pub(crate) mod arguments;
+pub(crate) mod error;
+pub(crate) mod exit;
+pub(crate) mod output;
+pub(crate) mod run;
+
+mod completions;
+mod man;
+mod version;

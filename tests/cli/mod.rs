@@ -1,1 +1,3 @@
-//! (being built)
+//! The command line, run as a person runs it: the real binary, its texts, its exit codes.
+
+mod usage;

@@ -1,0 +1,48 @@
+//! What the exit code of every command means: the design's section 8.
+
+/// How a command ended. The numbers 6 to 9 and 11 are kept for upgrades and encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed. For `diff --exit-code`: there are differences. For `restore`: a difference is unexplained.
+    Failed = 1,
+    /// Wrong usage: an argument, a path or the configuration is not understood.
+    Usage = 2,
+    /// Done, but partial: something optional or unlistable is missing, and was named.
+    Partial = 3,
+    /// Refused by a check; nothing was changed.
+    Refused = 4,
+    /// Damage was found.
+    Damaged = 5,
+    /// The live system moved since the plan was made.
+    PlanStale = 10,
+    /// Interrupted by the user.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The number.
+    pub(crate) const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// The list in `snapback --help` and in the man page.
+pub(crate) const TABLE: &str = "\
+Exit codes:
+  0    done
+  1    failed; for `diff --exit-code`: there are differences
+  2    wrong usage
+  3    done, but partial: something is missing and was named
+  4    refused by a check, nothing was changed
+  5    damage found
+  10   the cluster moved since the plan was made
+  130  interrupted, nothing was committed";

@@ -1,0 +1,44 @@
+//! `snapback man [FOLDER]`: the manual, one page a command in a folder, or the first page on standard output.
+
+use std::fs;
+
+use clap::{Command, CommandFactory as _};
+
+use super::arguments::{Arguments, ManArguments};
+use super::error::Failure;
+use super::exit::Exit;
+use super::output::Output;
+
+/// Writes or prints the pages.
+pub(crate) fn run(arguments: &ManArguments, output: &Output) -> Result<Exit, Failure> {
+    let mut root = Arguments::command();
+    root.build();
+    let Some(folder) = &arguments.folder else {
+        output.raw(&page(root, "snapback")?);
+        return Ok(Exit::Done);
+    };
+    let failed = |what: String, error: &std::io::Error| Failure::new(Exit::Failed, what).caused_by(error);
+    fs::create_dir_all(folder)
+        .map_err(|error| failed(format!("cannot make the folder `{}`", folder.display()), &error))?;
+    let mut pages = vec![("snapback".to_owned(), root.clone())];
+    pages.extend(
+        root.get_subcommands()
+            .filter(|command| command.get_name() != "help")
+            .map(|command| (format!("snapback-{}", command.get_name()), command.clone())),
+    );
+    for (name, command) in pages {
+        let path = folder.join(format!("{name}.1"));
+        let page = page(command, &name)?;
+        fs::write(&path, page).map_err(|error| failed(format!("cannot write `{}`", path.display()), &error))?;
+        output.line(&path.display().to_string());
+    }
+    Ok(Exit::Done)
+}
+
+fn page(command: Command, name: &str) -> Result<Vec<u8>, Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page).map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot write the manual page `{name}`")).caused_by(&error)
+    })?;
+    Ok(page)
+}

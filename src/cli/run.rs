@@ -1,0 +1,59 @@
+//! From arguments to an exit code: logs, the runtime, the command, Ctrl-C.
+
+use clap::Parser as _;
+
+use super::arguments::{Arguments, Command};
+use super::error::Failure;
+use super::exit::Exit;
+use super::output::Output;
+use super::{completions, man, version};
+
+/// Runs the program.
+pub(crate) fn run() -> std::process::ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output with code 0. A reader that went away is no error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    log_to_standard_error(arguments.everywhere.verbose);
+    let output = Output::new(arguments.everywhere.output, arguments.everywhere.quiet);
+    let command = arguments.command.name();
+    let outcome = start(&arguments, &output).and_then(|exit| output.finish().map(|()| exit));
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output.failure(command, &failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn start(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
+    match &arguments.command {
+        Command::Version => Ok(version::run(output)),
+        Command::Completions(wanted) => Ok(completions::run(wanted, output)),
+        Command::Man(wanted) => man::run(wanted, output),
+    }
+}
+
+/// Only this program's own targets log below `warn`: an HTTP library's debug log would hold bearer tokens, and
+/// `kube_client` logs whole response bodies, Secrets included, when they do not parse (I10).
+fn log_to_standard_error(verbose: u8) {
+    let own = match verbose {
+        0 => return,
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(format!("warn,snapback={own},kube_client=off"));
+    // Fails only when a subscriber is set already, and nobody else sets one.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(true)
+        .with_ansi(false)
+        .try_init();
+}
