@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::error::StoreError;
 use super::hash::ContentHash;
 use super::snapshot_tree::SnapshotTree;
-use super::tree::TreeEntry;
+use super::tree::{EntryKind, TreeEntry};
 
 /// A content with its hash, so that hashing can be done where there is a core free.
 #[derive(Clone, Debug)]
@@ -61,6 +61,16 @@ impl SnapshotWriter {
     }
     /// Adds a file. A path given twice is an error.
     pub async fn put(&mut self, _path: &str, _blob: Blob, _group: FrameGroup) -> Result<(), StoreError> {
+        todo!()
+    }
+    /// Adds a file of another kind than `Blob`: `Exec`, or `Link` with the target as content.
+    pub async fn put_as(
+        &mut self,
+        _path: &str,
+        _kind: EntryKind,
+        _blob: Blob,
+        _group: FrameGroup,
+    ) -> Result<(), StoreError> {
         todo!()
     }
     /// Adds a big file from a stream, in 64 MiB segments, never held in memory whole.
