@@ -128,7 +128,7 @@ pub enum ClusterError {
     },
     /// Any other answer that is not a success; `Forbidden` among them.
     #[error(transparent)]
-    Api(#[from] ApiError),
+    Api(Box<ApiError>),
     /// A success whose body is not what it should be.
     #[error("the answer to {method} {path} is not {expected}: {problem}")]
     BadAnswer {
