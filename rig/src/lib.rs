@@ -1,1 +1,29 @@
-//! The throwaway servers behind `scripts/control-plane`.
+//! The throwaway servers behind `scripts/control-plane`: real etcd, kube-apiserver, controllers and kwok nodes in one
+//! folder, gone without a trace afterwards. For tests, benchmarks and the quickstart; never shipped.
+//!
+//! ```text
+//!   rig up ──> supervisor ──> setpriv --pdeathsig KILL ──> etcd, kube-apiserver, ...   (servers die with the supervisor)
+//!                  ^                                                │
+//!   rig stop, start, kill, pause, down, status ── loopback port ────┘  files: FOLDER/{rig.json, kubeconfig, pki, logs}
+//! ```
+//!
+//! Invariants: everything listens on 127.0.0.1; a server never outlives its supervisor; a supervisor started with
+//! `--until-stdin-closes` never outlives whoever holds the other end of the pipe; `down` leaves neither process nor file.
+
+pub mod certificates;
+pub mod cluster;
+pub mod control;
+pub mod description;
+pub mod error;
+pub mod flux;
+pub mod kubeconfig;
+pub mod layout;
+pub mod ports;
+pub mod process;
+pub mod seed;
+pub mod servers;
+pub mod supervisor;
+pub mod toolchain;
+
+pub use cluster::{Cluster, UpOptions};
+pub use error::RigError;

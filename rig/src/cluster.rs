@@ -1,0 +1,277 @@
+//! A throwaway cluster and its servers, in this process: brought up, looked at, ended.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::certificates;
+use crate::description::{ApiServerEndpoint, Description, EtcdEndpoint, ServerStatus, SupervisorEndpoint};
+use crate::error::RigError;
+use crate::layout::Layout;
+use crate::ports::{PortBlock, Purpose};
+use crate::process::{Process, ProcessState, log_tail};
+use crate::servers::{self, API_SERVER, ETCD, Site};
+use crate::toolchain::Toolchain;
+
+/// Between two looks at something that is waited for.
+const POLL: Duration = Duration::from_millis(50);
+/// A start takes seconds; on a machine busy with other clusters it may take ten times as long.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// What a server gets to end by itself on SIGTERM.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How a cluster is brought up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpOptions {
+    /// etcd and the API server only.
+    pub bare: bool,
+    /// etcd writes through to the disk.
+    pub durable: bool,
+    /// Secrets and ConfigMaps are encrypted at rest.
+    pub encryption: bool,
+    /// Added to the API server's command line.
+    pub api_server_flags: Vec<String>,
+}
+
+/// A cluster whose servers are children of this process; they end when it is dropped.
+pub struct Cluster {
+    layout: Layout,
+    toolchain: Toolchain,
+    ports: PortBlock,
+    token: String,
+    processes: BTreeMap<String, Process>,
+    order: Vec<String>,
+    ready_after: Option<Duration>,
+}
+
+impl Cluster {
+    /// Makes the folder, certificates and configuration, and starts the servers until the API server is ready.
+    ///
+    /// # Errors
+    /// When the folder is in use, a program is missing, or a server does not become ready.
+    pub async fn up(layout: Layout, toolchain: Toolchain, options: &UpOptions) -> Result<Self, RigError> {
+        let started = Instant::now();
+        layout.create()?;
+        let ports = PortBlock::take()?;
+        certificates::create_all(&layout)?;
+        let specs = servers::prepare(&Site { layout: &layout, toolchain: &toolchain, ports: &ports }, options)?;
+        let order: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let processes = specs.into_iter().map(|spec| (spec.name.clone(), Process::new(spec))).collect();
+        let token = random_token()?;
+        let mut cluster = Self { layout, toolchain, ports, token, processes, order, ready_after: None };
+        cluster.describe()?;
+        cluster.start(ETCD).await?;
+        cluster.start(API_SERVER).await?;
+        cluster.ready_after = Some(started.elapsed());
+        cluster.describe()?;
+        Ok(cluster)
+    }
+
+    /// Where everything of this cluster lies.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The ports of this cluster.
+    pub fn ports(&self) -> &PortBlock {
+        &self.ports
+    }
+
+    /// What a request to the supervisor must show.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// How long `up` took.
+    pub fn ready_after(&self) -> Option<Duration> {
+        self.ready_after
+    }
+
+    /// A client with the administrator's certificate.
+    ///
+    /// # Errors
+    /// [`RigError::Client`] when the kubeconfig cannot be used.
+    pub async fn client(&self) -> Result<kube::Client, RigError> {
+        client_from(self.layout.kubeconfig()).await
+    }
+
+    /// Starts a server and waits until it answers: etcd its port, the API server `/readyz`, others just run.
+    ///
+    /// # Errors
+    /// When there is no such server, it cannot be started or does not become ready.
+    pub async fn start(&mut self, name: &str) -> Result<(), RigError> {
+        self.process(name)?.start()?;
+        match name {
+            ETCD => self.wait_for_port(ETCD, Purpose::Etcd).await,
+            API_SERVER => self.wait_for_api_server().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a server with SIGTERM.
+    ///
+    /// # Errors
+    /// When there is no such server or the system refuses the signal.
+    pub async fn stop(&mut self, name: &str) -> Result<(), RigError> {
+        self.process(name)?.stop(GRACE).await
+    }
+
+    /// Ends a server with SIGKILL.
+    ///
+    /// # Errors
+    /// When there is no such server or the system refuses the signal.
+    pub async fn kill(&mut self, name: &str) -> Result<(), RigError> {
+        self.process(name)?.kill().await
+    }
+
+    /// Keeps a server from running (SIGSTOP).
+    ///
+    /// # Errors
+    /// When there is no such server or the system refuses the signal.
+    pub fn pause(&mut self, name: &str) -> Result<(), RigError> {
+        self.process(name)?.pause()
+    }
+
+    /// Lets a paused server run on.
+    ///
+    /// # Errors
+    /// When there is no such server or the system refuses the signal.
+    pub fn resume(&mut self, name: &str) -> Result<(), RigError> {
+        self.process(name)?.resume()
+    }
+
+    /// Ends every server and removes the folder, or with `keep` ends them in order and leaves the folder as it is.
+    ///
+    /// # Errors
+    /// When the system refuses a signal or the folder cannot be removed.
+    pub async fn down(mut self, keep: bool) -> Result<(), RigError> {
+        for name in self.order.clone().iter().rev() {
+            if keep {
+                self.stop(name).await?;
+            } else {
+                self.kill(name).await?;
+            }
+        }
+        if keep {
+            self.describe()?;
+            return Ok(());
+        }
+        fs::remove_dir_all(self.layout.folder()).map_err(RigError::file("remove", self.layout.folder()))
+    }
+
+    /// What runs now; also written to `rig.json`.
+    ///
+    /// # Errors
+    /// [`RigError::File`] when it cannot be written.
+    pub fn describe(&mut self) -> Result<Description, RigError> {
+        let mut servers = Vec::new();
+        for name in &self.order {
+            if let Some(process) = self.processes.get_mut(name) {
+                let state = process.state();
+                let spec = process.spec();
+                servers.push(ServerStatus { name: name.clone(), state, port: spec.port, log: spec.log.clone() });
+            }
+        }
+        let layout = &self.layout;
+        let site = Site { layout, toolchain: &self.toolchain, ports: &self.ports };
+        let description = Description {
+            folder: layout.folder().to_owned(),
+            kubeconfig: layout.kubeconfig(),
+            audit_log: layout.audit_log(),
+            toolchain: self.toolchain.folder().to_owned(),
+            api_server: ApiServerEndpoint {
+                url: site.api_server_endpoint(),
+                ca: layout.certificate(certificates::CLUSTER_CA),
+            },
+            etcd: EtcdEndpoint {
+                url: site.etcd_endpoint(),
+                ca: layout.certificate(certificates::ETCD_CA),
+                certificate: layout.certificate("etcd-client"),
+                key: layout.key("etcd-client"),
+            },
+            supervisor: SupervisorEndpoint {
+                pid: std::process::id(),
+                port: self.ports.port(Purpose::Control),
+                token: self.token.clone(),
+            },
+            template: None,
+            ready_after_milliseconds: self.ready_after.and_then(|took| u64::try_from(took.as_millis()).ok()),
+            servers,
+        };
+        description.write(layout)?;
+        Ok(description)
+    }
+
+    fn process(&mut self, name: &str) -> Result<&mut Process, RigError> {
+        let known = self.order.join(", ");
+        self.processes.get_mut(name).ok_or_else(|| RigError::UnknownServer { name: name.to_owned(), known })
+    }
+
+    async fn wait_for_port(&mut self, name: &str, purpose: Purpose) -> Result<(), RigError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.port(purpose)));
+        self.wait_until(name, || async move {
+            tokio::net::TcpStream::connect(address).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    /// The body of a failing `/readyz` holds "ok" lines: only the status counts.
+    async fn wait_for_api_server(&mut self) -> Result<(), RigError> {
+        let kubeconfig = self.layout.kubeconfig();
+        self.wait_until(API_SERVER, || {
+            let kubeconfig = kubeconfig.clone();
+            async move {
+                let client = client_from(kubeconfig).await.map_err(|error| error.to_string())?;
+                let request = http::Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
+                client.request_text(request).await.map(drop).map_err(|error| error.to_string())
+            }
+        })
+        .await
+    }
+
+    async fn wait_until<F, Fut>(&mut self, name: &str, mut look: F) -> Result<(), RigError>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<(), String>>,
+    {
+        let started = Instant::now();
+        loop {
+            let Err(last) = look().await else { return Ok(()) };
+            let log = self.layout.log(name);
+            if let ProcessState::Ended { status } = self.process(name)?.state() {
+                return Err(RigError::Ended { server: name.to_owned(), status, log: log_tail(&log) });
+            }
+            if started.elapsed() > PATIENCE {
+                let seconds = PATIENCE.as_secs();
+                return Err(RigError::Timeout { server: name.to_owned(), seconds, last, log: log_tail(&log) });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// A client that never retries by itself, from a kubeconfig.
+///
+/// # Errors
+/// [`RigError::Client`] when the kubeconfig cannot be used.
+pub async fn client_from(path: PathBuf) -> Result<kube::Client, RigError> {
+    let failed = |reason: String| RigError::Client { kubeconfig: path.clone(), reason };
+    let kubeconfig = Kubeconfig::read_from(&path).map_err(|error| failed(error.to_string()))?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    config.default_retry = false;
+    kube::Client::try_from(config).map_err(|error| failed(error.to_string()))
+}
+
+fn random_token() -> Result<String, RigError> {
+    use std::io::Read as _;
+    let path = PathBuf::from("/dev/urandom");
+    let mut bytes = [0_u8; 16];
+    fs::File::open(&path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(RigError::file("read", &path))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

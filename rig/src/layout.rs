@@ -1,0 +1,116 @@
+//! Where everything lies in the folder of a throwaway cluster.
+//!
+//! ```text
+//! FOLDER/            0700
+//!   rig.json         0600  endpoints, certificate paths, pids: for machines (see `description`)
+//!   kubeconfig       0600  system:masters
+//!   audit.log              every request, level Metadata
+//!   etcd/                  etcd's data folder
+//!   pki/                   certificates and keys; copied with etcd/ when a cluster starts from a template
+//!   config/                kubeconfigs of the controllers, audit policy, kwok's stages, encryption configuration
+//!   logs/                  one file for each server
+//! ```
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::RigError;
+
+/// The paths inside one cluster's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    folder: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a folder, which need not exist.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The description for machines, which also marks a folder as ours.
+    pub fn description(&self) -> PathBuf {
+        self.folder.join("rig.json")
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// The API server's audit log.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
+    /// etcd's data folder.
+    pub fn etcd_data(&self) -> PathBuf {
+        self.folder.join("etcd")
+    }
+
+    /// The folder of certificates and keys.
+    pub fn pki(&self) -> PathBuf {
+        self.folder.join("pki")
+    }
+
+    /// A certificate in [`Layout::pki`].
+    pub fn certificate(&self, name: &str) -> PathBuf {
+        self.pki().join(format!("{name}.crt"))
+    }
+
+    /// A private key in [`Layout::pki`].
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.pki().join(format!("{name}.key"))
+    }
+
+    /// A file that is made at start from options.
+    pub fn config(&self, name: &str) -> PathBuf {
+        self.folder.join("config").join(name)
+    }
+
+    /// The log of one server.
+    pub fn log(&self, server: &str) -> PathBuf {
+        self.folder.join("logs").join(format!("{server}.log"))
+    }
+
+    /// Makes the folder and its sub-folders. An existing folder must be empty.
+    ///
+    /// # Errors
+    /// [`RigError::FolderInUse`] when something is in the folder, [`RigError::File`] when it cannot be made.
+    pub fn create(&self) -> Result<(), RigError> {
+        if let Ok(mut entries) = fs::read_dir(&self.folder)
+            && entries.next().is_some()
+        {
+            return Err(RigError::FolderInUse { folder: self.folder.clone() });
+        }
+        for folder in [self.folder.clone(), self.pki(), self.folder.join("config"), self.folder.join("logs")] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(RigError::file("create", &folder))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+///
+/// # Errors
+/// [`RigError::File`] when it cannot be written.
+pub fn write_private(path: &Path, text: &[u8]) -> Result<(), RigError> {
+    let partial = path.with_extension("partial");
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        file.write_all(text)?;
+        fs::rename(&partial, path)
+    };
+    write().map_err(RigError::file("write", path))
+}

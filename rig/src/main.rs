@@ -1,0 +1,264 @@
+//! `rig`: the command behind `scripts/control-plane`.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rig::control::{Action, Answer, ask};
+use rig::description::Description;
+use rig::layout::Layout;
+use rig::process::ProcessState;
+use rig::supervisor::{Lifetime, run};
+use rig::{RigError, UpOptions};
+
+/// Runs a throwaway Kubernetes control plane in a folder: real etcd, API server, controllers and kwok nodes.
+///
+/// Everything listens on free ports of 127.0.0.1; several clusters run side by side. For tests, benchmarks and trying
+/// things out: never for data that matters.
+#[derive(Parser)]
+#[command(name = "control-plane", bin_name = "scripts/control-plane", after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Subject,
+}
+
+const EXAMPLES: &str = "Examples:
+  scripts/control-plane up /tmp/cluster
+  KUBECONFIG=/tmp/cluster/kubeconfig kubectl get nodes
+  scripts/control-plane status /tmp/cluster
+  scripts/control-plane stop /tmp/cluster kube-controller-manager
+  scripts/control-plane down /tmp/cluster
+
+Files in the folder: kubeconfig (system:masters), rig.json (endpoints, certificates, pids), audit.log, logs/, pki/.";
+
+#[derive(Subcommand)]
+enum Subject {
+    /// Start a cluster in a folder that is empty or does not exist; returns when it is ready
+    Up(Up),
+    /// End every server and remove the folder
+    Down {
+        #[command(flatten)]
+        target: Target,
+        /// End the servers in order and leave the folder with etcd's data
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Say for each server whether it runs, with pid and port
+    Status(Target),
+    /// Start a server that is not running and wait until it answers
+    Start(ServerTarget),
+    /// End a server in order (SIGTERM)
+    Stop(ServerTarget),
+    /// End a server at once (SIGKILL)
+    Kill(ServerTarget),
+    /// Keep a server from running, as a machine that hangs would (SIGSTOP)
+    Pause(ServerTarget),
+    /// Let a paused server run on (SIGCONT)
+    Resume(ServerTarget),
+}
+
+#[derive(Args)]
+struct Target {
+    /// The cluster's folder
+    folder: PathBuf,
+    /// How to print what runs
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct ServerTarget {
+    #[command(flatten)]
+    target: Target,
+    /// The server: etcd, kube-apiserver, kube-controller-manager, kube-scheduler or kwok
+    server: String,
+}
+
+#[derive(Args)]
+struct Up {
+    #[command(flatten)]
+    target: Target,
+    /// etcd and the API server only; the others can be started one by one later
+    #[arg(long)]
+    bare: bool,
+    /// Let etcd write through to the disk (by default it does not: the cluster is thrown away)
+    #[arg(long)]
+    durable: bool,
+    /// Encrypt Secrets and ConfigMaps at rest, with a key made for this cluster
+    #[arg(long)]
+    encryption: bool,
+    /// A flag for the API server, such as --api-server-flag=--etcd-compaction-interval=10s (repeatable)
+    #[arg(long = "api-server-flag", value_name = "FLAG", allow_hyphen_values = true)]
+    api_server_flags: Vec<String>,
+    /// Stay in the foreground, print one line of JSON when ready, and take everything down when standard input closes
+    #[arg(long)]
+    until_stdin_closes: bool,
+    /// Be the process that `up` leaves behind.
+    #[arg(long, hide = true)]
+    supervise: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+impl Up {
+    fn options(&self) -> UpOptions {
+        UpOptions {
+            bare: self.bare,
+            durable: self.durable,
+            encryption: self.encryption,
+            api_server_flags: self.api_server_flags.clone(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = format!("error: {error}\n");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                text.push_str(&format!("caused by: {cause}\n"));
+                source = cause.source();
+            }
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Subject {
+    fn run(self) -> Result<(), RigError> {
+        match self {
+            Self::Up(up) if up.supervise || up.until_stdin_closes => supervise(&up),
+            Self::Up(up) => detach(&up),
+            Self::Down { target, keep } => down(&target, keep),
+            Self::Status(target) => request(&target, Action::Status),
+            Self::Start(on) => request(&on.target, Action::Start(on.server)),
+            Self::Stop(on) => request(&on.target, Action::Stop(on.server)),
+            Self::Kill(on) => request(&on.target, Action::Kill(on.server)),
+            Self::Pause(on) => request(&on.target, Action::Pause(on.server)),
+            Self::Resume(on) => request(&on.target, Action::Resume(on.server)),
+        }
+    }
+}
+
+/// Owns the servers in this process.
+fn supervise(up: &Up) -> Result<(), RigError> {
+    let lifetime = if up.until_stdin_closes { Lifetime::UntilStdinCloses } else { Lifetime::UntilDown };
+    // On this very thread: the servers die with the thread that starts them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RigError::file("start", "the async runtime"))?;
+    let ready = |description: &Description| {
+        let line = match up.supervise {
+            true => serde_json::to_string(&Answer::Done(Box::new(description.clone()))),
+            false => serde_json::to_string(description),
+        };
+        say(&line.unwrap_or_default());
+    };
+    let result = runtime.block_on(run(Layout::new(absolute(&up.target.folder)), &up.options(), lifetime, ready));
+    if let (true, Err(error)) = (up.supervise, &result) {
+        say(&serde_json::to_string(&Answer::Failed(with_causes(error))).unwrap_or_default());
+        return Ok(());
+    }
+    result
+}
+
+/// Starts the supervisor as a process of its own and waits until it says that everything is ready.
+fn detach(up: &Up) -> Result<(), RigError> {
+    let spawn_error = |source| RigError::Spawn { program: "the supervisor".to_owned(), source };
+    let this = std::env::current_exe().map_err(spawn_error)?;
+    let mut supervisor = Command::new(this)
+        .args(std::env::args_os().skip(1))
+        .arg("--supervise")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        // Not in the terminal's foreground group: Ctrl-C there is not for it.
+        .process_group(0)
+        .spawn()
+        .map_err(spawn_error)?;
+    let mut line = String::new();
+    if let Some(stdout) = supervisor.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line).map_err(spawn_error)?;
+    }
+    let answer = serde_json::from_str(&line)
+        .map_err(|source| RigError::Json { what: "the supervisor's first line".to_owned(), source })?;
+    match answer {
+        Answer::Done(description) => {
+            print(&description, up.target.output);
+            Ok(())
+        }
+        Answer::Failed(message) => Err(RigError::Supervisor { message }),
+    }
+}
+
+fn down(target: &Target, keep: bool) -> Result<(), RigError> {
+    let layout = Layout::new(absolute(&target.folder));
+    match ask(&layout, Action::Down { keep }) {
+        Ok(_) => Ok(()),
+        // The servers died with their supervisor; what is left is the folder, which is known to be ours.
+        Err(RigError::NotRunning { folder }) if !keep => {
+            std::fs::remove_dir_all(&folder).map_err(RigError::file("remove", &folder))
+        }
+        Err(RigError::NotRunning { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn request(target: &Target, action: Action) -> Result<(), RigError> {
+    let description = ask(&Layout::new(absolute(&target.folder)), action)?;
+    print(&description, target.output);
+    Ok(())
+}
+
+fn print(description: &Description, output: Output) {
+    if output == Output::Json {
+        say(&serde_json::to_string_pretty(description).unwrap_or_default());
+        return;
+    }
+    if let Some(milliseconds) = description.ready_after_milliseconds {
+        let took = Duration::from_millis(milliseconds).as_secs_f64();
+        say(&format!("{}: ready after {took:.1} s", description.folder.display()));
+    }
+    for server in &description.servers {
+        let state = match &server.state {
+            ProcessState::Stopped => "stopped".to_owned(),
+            ProcessState::Running { pid } => format!("running, pid {pid}"),
+            ProcessState::Paused { pid } => format!("paused, pid {pid}"),
+            ProcessState::Ended { status } => format!("ended by itself ({status}); see {}", server.log.display()),
+        };
+        let port = server.port.map(|port| format!(", 127.0.0.1:{port}")).unwrap_or_default();
+        say(&format!("  {:<24} {state}{port}", server.name));
+    }
+    say(&format!("  export KUBECONFIG={}", description.kubeconfig.display()));
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+fn absolute(folder: &std::path::Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}
+
+fn say(line: &str) {
+    // Whoever reads may have stopped reading.
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}

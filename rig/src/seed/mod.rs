@@ -1,0 +1,1 @@
+//! The small CozyStack that clusters are seeded with (being built).

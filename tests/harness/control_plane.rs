@@ -1,0 +1,335 @@
+//! A real control plane for one test: started by the same command that people use, ended with the test whatever happens
+//! to it.
+//!
+//! The test holds the write end of a pipe that is the supervisor's standard input. When the test returns, panics or is
+//! killed, the pipe closes, and the supervisor ends every server and removes the folder.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot start is a failed test")]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rig::certificates::Validity;
+use rig::control::{Action, ask};
+use rig::description::{Description, EtcdEndpoint};
+use rig::layout::Layout;
+
+/// How many control planes run at once in this test process: each keeps half a core busy.
+const AT_ONCE: usize = 3;
+
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// What kind of control plane a test wants. The default: etcd and the API server, freshly made.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    arguments: Vec<String>,
+    controllers: bool,
+}
+
+impl Options {
+    /// With controller manager, scheduler, kwok and its nodes: pods run, volumes bind, owners are collected.
+    pub fn controllers(mut self) -> Self {
+        self.controllers = true;
+        self
+    }
+
+    /// With any other option of `scripts/control-plane up`, such as `--encryption`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// With a flag for the API server, such as `--etcd-compaction-interval=10s`.
+    pub fn api_server_flag(self, flag: &str) -> Self {
+        self.argument(&format!("--api-server-flag={flag}"))
+    }
+}
+
+/// A running control plane. Dropping it ends it.
+pub struct ControlPlane {
+    supervisor: Child,
+    stdin: Option<ChildStdin>,
+    description: Description,
+    layout: Layout,
+    permit: Option<Permit>,
+}
+
+/// One request in the API server's audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// The verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+    pub verb: String,
+    /// Path and query.
+    pub uri: String,
+    /// The value of the query's `dryRun`, where it has one.
+    pub dry_run: Option<String>,
+    /// Who asked.
+    pub user: String,
+    /// The status code of the answer.
+    pub code: u64,
+}
+
+impl AuditEvent {
+    /// Whether the request was one that can change something and was no dry run.
+    pub fn is_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+            && self.dry_run.as_deref() != Some("All")
+    }
+}
+
+impl ControlPlane {
+    /// Starts one, waiting for its turn when enough are running in this process already.
+    pub fn start(options: &Options) -> Self {
+        let permit = Permit::take();
+        Self::start_with(options, Some(permit))
+    }
+
+    /// Starts another one for a test that already has one (waiting for a turn could wait for oneself).
+    pub fn start_beside(options: &Options, _other: &Self) -> Self {
+        Self::start_with(options, None)
+    }
+
+    /// The one that all tests share that only read, or that write only to namespaces of their own and look at nothing
+    /// else. Without controllers. It ends with the test process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<ControlPlane> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start_with(&Options::default(), None))
+    }
+
+    fn start_with(options: &Options, permit: Option<Permit>) -> Self {
+        let folder = tempfile::Builder::new().prefix("snapback-test-").tempdir().unwrap().keep();
+        let mut command = rig_command();
+        command.arg("up").arg(&folder).arg("--until-stdin-closes").args(&options.arguments);
+        if !options.controllers {
+            command.arg("--bare");
+        }
+        let mut supervisor = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = supervisor.stdin.take();
+        let mut line = String::new();
+        BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if line.is_empty() {
+            panic!("the control plane did not come up: {}", supervisor.wait().unwrap());
+        }
+        let description = serde_json::from_str(&line).expect("the supervisor says what runs");
+        Self { supervisor, stdin, description, layout: Layout::new(folder), permit }
+    }
+
+    /// The cluster's folder.
+    pub fn folder(&self) -> &Path {
+        self.layout.folder()
+    }
+
+    /// The process that owns the servers.
+    pub fn supervisor_pid(&self) -> u32 {
+        self.supervisor.id()
+    }
+
+    /// A kubeconfig of group system:masters.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.layout.kubeconfig()
+    }
+
+    /// The API server's URL.
+    pub fn server(&self) -> &str {
+        &self.description.api_server.url
+    }
+
+    /// etcd's URL and the files that a client of it needs.
+    pub fn etcd(&self) -> &EtcdEndpoint {
+        &self.description.etcd
+    }
+
+    /// A program of the toolchain, such as `etcdutl`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.description.toolchain.join(name)
+    }
+
+    /// A kubeconfig for a user without any rights of its own, in a group where one is given.
+    pub fn kubeconfig_for(&self, user: &str, group: Option<&str>) -> PathBuf {
+        self.write_kubeconfig(user, group, Validity::Current)
+    }
+
+    /// A kubeconfig whose client certificate has expired.
+    pub fn expired_kubeconfig(&self) -> PathBuf {
+        self.write_kubeconfig("expired", Some("system:masters"), Validity::Expired)
+    }
+
+    fn write_kubeconfig(&self, user: &str, group: Option<&str>, validity: Validity) -> PathBuf {
+        let port = self.server().rsplit_once(':').unwrap().1.parse().unwrap();
+        let path = self.folder().join(format!("kubeconfig-{user}"));
+        let certificate = rig::certificates::issue_client(&self.layout, user, group, validity).unwrap();
+        rig::kubeconfig::write(&self.layout, port, &certificate, &path).unwrap();
+        path
+    }
+
+    /// A client of group system:masters that retries nothing.
+    pub async fn client(&self) -> kube::Client {
+        rig::cluster::client_from(self.kubeconfig()).await.unwrap()
+    }
+
+    /// What the real kubectl prints; fails the test when kubectl fails.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.kubectl_with_input(arguments, "")
+    }
+
+    /// `kubectl apply` of YAML documents.
+    pub fn apply(&self, yaml: &str) {
+        self.kubectl_with_input(&["apply", "--server-side", "-f", "-"], yaml);
+    }
+
+    /// The same as [`ControlPlane::kubectl`], with something on its standard input.
+    pub fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> String {
+        let mut kubectl = Command::new(self.program("kubectl"))
+            .args(arguments)
+            .env("KUBECONFIG", self.kubeconfig())
+            // Its discovery cache is kept by port, and ports come back.
+            .env("HOME", self.folder())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        kubectl.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = kubectl.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What the real etcdctl prints, with a client certificate.
+    pub fn etcdctl(&self, arguments: &[&str]) -> Vec<u8> {
+        let etcd = self.etcd();
+        let output = Command::new(self.program("etcdctl"))
+            .args(arguments)
+            .env("ETCDCTL_ENDPOINTS", &etcd.url)
+            .env("ETCDCTL_CACERT", &etcd.ca)
+            .env("ETCDCTL_CERT", &etcd.certificate)
+            .env("ETCDCTL_KEY", &etcd.key)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "etcdctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Every request so far, in the order of their answers. Ends with one request of its own, to `/version`: the log is
+    /// written as requests are answered, so what came before that one is there.
+    pub fn audit_log(&self) -> Vec<AuditEvent> {
+        static MARK: Mutex<u32> = Mutex::new(0);
+        let mark = {
+            let mut mark = lock(&MARK);
+            *mark += 1;
+            format!("/version?mark={mark}", mark = *mark)
+        };
+        self.kubectl(&["get", "--raw", &mark]);
+        loop {
+            let text = std::fs::read_to_string(&self.description.audit_log).unwrap();
+            // The last line may be half written.
+            let events: Vec<AuditEvent> =
+                text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(audit_event).collect();
+            if events.iter().any(|event| event.uri == mark) {
+                return events;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// What runs now.
+    pub fn status(&self) -> Description {
+        ask(&self.layout, Action::Status).unwrap()
+    }
+
+    /// Starts a server that does not run and waits until it answers.
+    pub fn start_server(&self, server: &str) {
+        ask(&self.layout, Action::Start(server.to_owned())).unwrap();
+    }
+
+    /// Ends a server in order.
+    pub fn stop_server(&self, server: &str) {
+        ask(&self.layout, Action::Stop(server.to_owned())).unwrap();
+    }
+
+    /// Ends a server with SIGKILL.
+    pub fn kill_server(&self, server: &str) {
+        ask(&self.layout, Action::Kill(server.to_owned())).unwrap();
+    }
+
+    /// Keeps a server from running, as a machine that hangs would.
+    pub fn pause_server(&self, server: &str) {
+        ask(&self.layout, Action::Pause(server.to_owned())).unwrap();
+    }
+
+    /// Lets a paused server run on.
+    pub fn resume_server(&self, server: &str) {
+        ask(&self.layout, Action::Resume(server.to_owned())).unwrap();
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        // Waiting keeps the machine from carrying more than the permits allow.
+        let _ = self.supervisor.wait();
+        // Still there only when the supervisor was killed.
+        let _ = std::fs::remove_dir_all(self.folder());
+        drop(self.permit.take());
+    }
+}
+
+/// The right to run one more control plane.
+struct Permit;
+
+impl Permit {
+    fn take() -> Self {
+        let mut running = lock(&RUNNING);
+        while *running >= AT_ONCE {
+            running = ENDED.wait(running).unwrap_or_else(PoisonError::into_inner);
+        }
+        *running += 1;
+        Self
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        *lock(&RUNNING) -= 1;
+        ENDED.notify_one();
+    }
+}
+
+/// A test that panicked while it held a lock has not broken the number in it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `rig` as it was built with these tests, else by way of `scripts/control-plane`, which builds it.
+pub fn rig_command() -> Command {
+    let built = std::env::current_exe().unwrap();
+    let built = built.parent().and_then(Path::parent).unwrap().join("rig");
+    match std::env::var_os("SNAPBACK_RIG") {
+        Some(rig) => Command::new(rig),
+        None if built.exists() => Command::new(built),
+        None => Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/control-plane")),
+    }
+}
+
+fn audit_event(line: &str) -> AuditEvent {
+    let event: serde_json::Value = serde_json::from_str(line).expect("an audit event is JSON");
+    let text = |at: &str| event.pointer(at).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let uri = text("/requestURI");
+    let query = uri.split_once('?').map(|(_, query)| query).unwrap_or_default();
+    let dry_run = query.split('&').find_map(|pair| pair.strip_prefix("dryRun=")).map(str::to_owned);
+    AuditEvent {
+        verb: text("/verb"),
+        dry_run,
+        user: text("/user/username"),
+        code: event.pointer("/responseStatus/code").and_then(serde_json::Value::as_u64).unwrap_or_default(),
+        uri,
+    }
+}

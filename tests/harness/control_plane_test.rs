@@ -1,0 +1,65 @@
+//! The throwaway control plane itself: it works as a cluster does, and nothing of it outlives its test.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::control_plane::{ControlPlane, Options};
+
+/// Whether something listens on the port of a URL.
+fn listens(url: &str) -> bool {
+    TcpStream::connect(url.trim_start_matches("https://")).is_ok()
+}
+
+/// Waits for something that is true soon; false when it never is.
+fn soon(mut look: impl FnMut() -> bool) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(60) {
+        if look() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}
+
+#[test]
+fn two_run_side_by_side_and_leave_nothing_behind() {
+    let one = ControlPlane::start(&Options::default());
+    let other = ControlPlane::start_beside(&Options::default(), &one);
+    one.apply("{apiVersion: v1, kind: Namespace, metadata: {name: only-in-one}}");
+    assert!(one.kubectl(&["get", "namespaces", "-o", "name"]).contains("only-in-one"));
+    assert!(!other.kubectl(&["get", "namespaces", "-o", "name"]).contains("only-in-one"));
+
+    let (folder, server, etcd) = (one.folder().to_owned(), one.server().to_owned(), one.etcd().url.clone());
+    assert!(listens(&server) && listens(&etcd));
+    drop(one);
+    assert!(!folder.exists());
+    assert!(!listens(&server) && !listens(&etcd));
+    assert!(listens(other.server()), "the other one goes on");
+}
+
+#[test]
+fn servers_die_with_a_supervisor_that_is_killed() {
+    let control_plane = ControlPlane::start(&Options::default());
+    let killed = Command::new("kill").args(["-9", &control_plane.supervisor_pid().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert!(soon(|| !listens(control_plane.server())), "the API server outlived its supervisor");
+    assert!(soon(|| !listens(&control_plane.etcd().url)), "etcd outlived its supervisor");
+}
+
+#[test]
+fn the_audit_log_tells_writes_from_dry_runs() {
+    let control_plane = ControlPlane::start(&Options::default());
+    control_plane.kubectl(&["create", "namespace", "written"]);
+    control_plane.kubectl(&["create", "namespace", "tried", "--dry-run=server"]);
+    let log = control_plane.audit_log();
+    let ours: Vec<_> = log
+        .iter()
+        .filter(|event| event.verb == "create" && event.uri.starts_with("/api/v1/namespaces?"))
+        .filter(|event| event.user == "kubernetes-admin")
+        .collect();
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    assert!(ours[0].is_write() && ours[0].code == 201);
+    assert!(!ours[1].is_write() && ours[1].dry_run.as_deref() == Some("All"));
+}
