@@ -1,1 +1,31 @@
-//! (being built)
+//! Restore: what differs from a snapshot is planned, applied and proven.
+//!
+//! In: the live cluster as a tree, the wanted snapshot as a tree. Out: a [`Plan`] (a value: printable, bound to the
+//! UIDs and resourceVersions it was computed from), what was [`Applied`], and a [`Proof`]. Invariants: I5 (planning
+//! writes nothing; its requests carry `dryRun=All`), I6 (no unexplained difference; a second plan is empty), I10 (a
+//! plan holds hashes and field names, never bodies). Nothing that does not differ is touched.
+//! The journal and the quieting of controllers take their place between [`plan`] and [`apply`] later.
+
+mod address;
+mod applied;
+mod apply;
+mod comparison;
+mod error;
+mod never_list;
+mod options;
+mod plan;
+mod planner;
+mod proof;
+mod prove;
+
+pub use address::TypeAddress;
+pub use applied::{Applied, Outcome, Step};
+pub use apply::apply;
+pub use comparison::Allowed;
+pub use error::RestoreError;
+pub use never_list::{NeverRule, Reach, never_list};
+pub use options::{RestoreOptions, Wait};
+pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipped};
+pub use planner::plan;
+pub use proof::{Difference, Explained, Proof, Unexplained};
+pub use prove::prove;

@@ -5,10 +5,14 @@
 
 mod canonical;
 mod capture;
+mod diff;
+mod field_diff;
 mod path;
 mod selection;
 
 pub use canonical::{CanonicalError, ObjectIdentity, canonical_object};
 pub use capture::{CaptureError, CaptureOptions, ClusterCapture, SkippedType, UnlistableType, capture_cluster, series};
+pub use diff::{Change, diff_trees};
+pub use field_diff::{FieldChange, at_or_below, field_changes, is_noise};
 pub use path::{ObjectPath, TYPES_PATH};
 pub use selection::{Scope, Selection, SelectionError, TypeNames};

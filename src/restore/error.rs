@@ -1,0 +1,40 @@
+//! What stops a whole restore. What fails for one object is part of the result instead.
+
+use crate::cluster::ClusterError;
+use crate::snapshot::CaptureError;
+use crate::store::StoreError;
+
+/// A restore that could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The cluster cannot be read or written.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A snapshot cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The proof's own capture failed.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// A file of a snapshot is no Kubernetes object.
+    #[error("`{path}` is not a Kubernetes object: {problem}")]
+    NotAnObject {
+        /// Path inside the snapshot.
+        path: String,
+        /// Where it went wrong, without any content.
+        problem: String,
+    },
+    /// A file that the plan names is not in the snapshot.
+    #[error("`{path}` is in the plan but not in the snapshot")]
+    Missing {
+        /// Path inside the snapshot.
+        path: String,
+    },
+    /// There is no rule of that name.
+    #[error("the never-list has no rule `{name}`")]
+    UnknownRule {
+        /// As it was given.
+        name: String,
+    },
+}

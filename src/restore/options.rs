@@ -1,0 +1,35 @@
+//! What the person who restores may choose.
+
+use std::time::Duration;
+
+use crate::snapshot::Selection;
+
+/// How a restore goes about its work.
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    /// Which objects.
+    pub selection: Selection,
+    /// Names of never-list rules that do not hold this time.
+    pub force_kinds: Vec<String>,
+    /// How long something that is being deleted, or a CRD that is being accepted, is waited for.
+    pub patience: Duration,
+    /// How many objects are written at once.
+    pub parallel: usize,
+}
+
+impl RestoreOptions {
+    /// The usual: four minutes for what hangs, eight connections.
+    pub fn new(selection: Selection) -> Self {
+        Self { selection, force_kinds: Vec::new(), patience: Duration::from_secs(240), parallel: 8 }
+    }
+}
+
+/// Whether the proof gives garbage collection its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// When owners were made anew, look again after 90 seconds: garbage collection was seen to take 84.
+    #[default]
+    Full,
+    /// Do not; the proof says what it skipped.
+    Skip,
+}

@@ -1,0 +1,213 @@
+//! A plan: every action of a restore in the order it will be done, as a value.
+//!
+//! Invariants: a plan holds hashes and names of fields, never a body or a value (I10); every action on something that
+//! exists is bound to the UID and resourceVersion it was computed from.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::ContentHash;
+
+use super::address::TypeAddress;
+
+/// What a restore will do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Root of the capture of the live cluster.
+    pub live: ContentHash,
+    /// Root of the wanted snapshot.
+    pub wanted: ContentHash,
+    /// The selection's canonical text, empty for everything.
+    pub scope: String,
+    /// In the order of their execution. Actions of the same wave do not depend on each other.
+    pub actions: Vec<Action>,
+    /// What differs and is left alone.
+    pub skipped: Vec<Skipped>,
+    /// Objects that differ only in what the closed list explains.
+    pub explained: u64,
+}
+
+/// One step on one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// Path inside the snapshot.
+    pub path: String,
+    /// What is done.
+    pub operation: Operation,
+    /// Where its type is served.
+    pub address: TypeAddress,
+    /// Actions of one wave may run side by side; a wave begins when the one before it has ended.
+    pub wave: u32,
+    /// The live object that this was computed from.
+    pub bound: Option<Bound>,
+    /// Content in the wanted snapshot.
+    pub wanted: Option<ContentHash>,
+    /// Content in the capture of the live cluster.
+    pub live: Option<ContentHash>,
+    /// No dry run could check this: its type or namespace is not there yet.
+    pub unchecked: bool,
+}
+
+/// The state of a live object that an action is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+}
+
+/// What is done to an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "action")]
+pub enum Operation {
+    /// Takes references to owners that are gone off a live dependent, so that garbage collection does not eat it
+    /// when the owner's type returns.
+    Release {
+        /// UIDs of the owners that are gone.
+        uids: Vec<String>,
+    },
+    /// Makes what is missing.
+    Create {
+        /// The live object of that name is being deleted: its end is waited for first.
+        after_gone: bool,
+    },
+    /// Changes what is there.
+    Update {
+        /// Names of the fields that differ.
+        fields: Vec<String>,
+    },
+    /// Deletes and makes anew, since a field cannot be changed.
+    Recreate {
+        /// What the API server said.
+        reason: String,
+    },
+    /// Deletes what the snapshot does not have.
+    Delete {
+        /// Objects that go with it: those of a CRD's type, or those in a namespace.
+        objects: u64,
+        /// What it owns stays.
+        orphan: bool,
+    },
+}
+
+/// Something that differs and is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Path inside the snapshot.
+    pub path: String,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why something is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reason")]
+pub enum SkipReason {
+    /// A rule of the never-list.
+    NeverList {
+        /// The rule's name.
+        rule: String,
+    },
+    /// It was being deleted when the snapshot was taken.
+    WasTerminating,
+    /// No API server offers its type, and the snapshot does not bring it.
+    NotServed {
+        /// Its `apiVersion`.
+        api_version: String,
+    },
+    /// It can only be changed by deleting it, and a volume's data would go with it.
+    VolumeAtRisk,
+    /// It lies in a namespace that neither exists nor comes back.
+    NoNamespace,
+}
+
+/// How many actions of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Objects made.
+    pub create: usize,
+    /// Objects changed.
+    pub update: usize,
+    /// Objects deleted and made anew.
+    pub recreate: usize,
+    /// Objects deleted.
+    pub delete: usize,
+    /// Live dependents that are let go of meanwhile.
+    pub release: usize,
+    /// What differs and is left alone.
+    pub skip: usize,
+}
+
+/// A line of a plan that a person should read before saying yes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Danger {
+    /// Path inside the snapshot.
+    pub path: String,
+    /// What will be lost.
+    pub text: String,
+}
+
+impl Plan {
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    /// How many actions of each kind.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts { skip: self.skipped.len(), ..Counts::default() };
+        for action in &self.actions {
+            *match action.operation {
+                Operation::Release { .. } => &mut counts.release,
+                Operation::Create { .. } => &mut counts.create,
+                Operation::Update { .. } => &mut counts.update,
+                Operation::Recreate { .. } => &mut counts.recreate,
+                Operation::Delete { .. } => &mut counts.delete,
+            } += 1;
+        }
+        counts
+    }
+
+    /// Everything that deletes something, in the order of its execution.
+    pub fn dangers(&self) -> Vec<Danger> {
+        let text = |operation: &Operation| match operation {
+            Operation::Recreate { reason } => Some(format!("is deleted and made anew, with a new UID: {reason}")),
+            Operation::Delete { objects: 0, .. } => Some("is deleted".to_owned()),
+            Operation::Delete { objects: 1, .. } => Some("is deleted, and 1 object with it".to_owned()),
+            Operation::Delete { objects, .. } => Some(format!("is deleted, and {objects} objects with it")),
+            Operation::Release { .. } | Operation::Create { .. } | Operation::Update { .. } => None,
+        };
+        let danger = |action: &Action| Some(Danger { path: action.path.clone(), text: text(&action.operation)? });
+        self.actions.iter().filter_map(danger).collect()
+    }
+}
+
+impl Operation {
+    /// The word for it: `create`, `update` and so on.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Release { .. } => "release",
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::Recreate { .. } => "recreate",
+            Self::Delete { .. } => "delete",
+        }
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverList { rule } => match super::never_list::rule(rule) {
+                Some(rule) => f.write_str(rule.reason),
+                None => write!(f, "never-list: {rule}"),
+            },
+            Self::WasTerminating => f.write_str("it was being deleted when the snapshot was taken"),
+            Self::NotServed { api_version } => write!(f, "the cluster does not serve {api_version} of it"),
+            Self::VolumeAtRisk => f.write_str("it would have to be deleted first, and its volume's data with it"),
+            Self::NoNamespace => f.write_str("its namespace neither exists nor comes back"),
+        }
+    }
+}
