@@ -8,6 +8,7 @@ mod capture;
 mod diff;
 mod field_diff;
 mod path;
+mod pattern;
 mod selection;
 
 pub use canonical::{CanonicalError, ObjectIdentity, canonical_object};

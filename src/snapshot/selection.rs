@@ -1,6 +1,27 @@
 //! What of a snapshot is meant: `--only`, `--exclude` and `--scope`.
+//!
+//! In: patterns as they were typed. Out: a test of paths, and which types and namespaces have to be listed at all.
+//! An exclusion wins over everything. The same selection always has the same text, since it is part of a snapshot's
+//! series.
 
+use std::collections::BTreeSet;
+
+use super::path::{ObjectPath, TYPES_PATH};
+use super::pattern::Pattern;
 use crate::cluster::ServedType;
+
+/// The backup step of the upgrade plan: `kubectl get cm -n cozy-system cozystack`, `kubectl get hr -A`, `kubectl get
+/// crd`, and `kubectl get all,cm,secret,pvc -n` of these namespaces; then etcd and Proxmox's backup jobs.
+const PLAN: [&str; 5] = [
+    "configmaps.core/cozy-system/cozystack",
+    "helmreleases.helm.toolkit.fluxcd.io",
+    "customresourcedefinitions.apiextensions.k8s.io",
+    "etcd",
+    "proxmox/cluster/backup.json",
+];
+const PLAN_NAMESPACES: [&str; 3] = ["cozy-system", "cozy-cluster-api", "capmox-system"];
+/// `all` is a category, which only discovery knows.
+const PLAN_TYPES: [&str; 4] = ["all", "configmaps.core", "secrets.core", "persistentvolumeclaims.core"];
 
 /// A preset of what is selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,13 +46,17 @@ pub enum SelectionError {
         problem: String,
     },
     /// The cluster serves no such type.
-    #[error("`{pattern}` names no type that the cluster serves")]
+    #[error("`{pattern}` names no type that the cluster serves{}", did_you_mean(near))]
     UnknownType {
         /// As it was given.
         pattern: String,
         /// Types with a similar name.
         near: Vec<String>,
     },
+}
+
+fn did_you_mean(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!(" (similar: {})", near.join(", ")) }
 }
 
 /// The names that a person may use for a type.
@@ -65,33 +90,270 @@ impl From<&ServedType> for TypeNames {
 }
 
 /// Which paths of a snapshot are meant.
-#[derive(Clone, Debug)]
-pub struct Selection {}
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    only: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+    scope: Scope,
+    /// The patterns that the scope stands for; empty for everything.
+    scope_patterns: Vec<Pattern>,
+}
 
 impl Selection {
     /// All of it.
     pub fn everything() -> Self {
-        todo!()
+        Self::default()
     }
+
     /// Takes patterns as they were typed: globs on paths, or `TYPE[.GROUP][/NAMESPACE[/NAME]]`.
-    pub fn new(_only: &[String], _exclude: &[String], _scope: Scope) -> Result<Self, SelectionError> {
-        todo!()
+    ///
+    /// # Errors
+    /// A pattern can be neither.
+    pub fn new(only: &[String], exclude: &[String], scope: Scope) -> Result<Self, SelectionError> {
+        let parse = |patterns: &[String]| patterns.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>();
+        let mut scope_patterns = Vec::new();
+        if scope == Scope::Plan {
+            scope_patterns = PLAN.into_iter().map(Pattern::parse).collect::<Result<_, _>>()?;
+            for namespace in PLAN_NAMESPACES {
+                for kind in PLAN_TYPES {
+                    scope_patterns.push(Pattern::parse(&format!("{kind}/{namespace}"))?.with_cluster_scoped());
+                }
+            }
+        }
+        Ok(Self { only: parse(only)?, exclude: parse(exclude)?, scope, scope_patterns })
     }
+
     /// The same, with kinds, short names and categories looked up among the types that there are. A capture does
     /// this itself; what reads only snapshots may give the names out of `cluster/_types.json`.
-    pub fn resolve(&self, _types: &[TypeNames]) -> Result<Self, SelectionError> {
-        todo!()
+    ///
+    /// # Errors
+    /// A pattern of `only` names no type. (One of `exclude` may: then there is nothing to exclude.)
+    pub fn resolve(&self, types: &[TypeNames]) -> Result<Self, SelectionError> {
+        let mut resolved = self.clone();
+        for pattern in &mut resolved.only {
+            if !pattern.resolve(types) {
+                let near = pattern.near(types);
+                return Err(SelectionError::UnknownType { pattern: pattern.text().to_owned(), near });
+            }
+        }
+        for pattern in resolved.exclude.iter_mut().chain(&mut resolved.scope_patterns) {
+            pattern.resolve(types);
+        }
+        Ok(resolved)
     }
+
     /// This path is meant.
-    pub fn includes_path(&self, _tree_path: &str) -> bool {
-        todo!()
+    pub fn includes_path(&self, tree_path: &str) -> bool {
+        let object = ObjectPath::parse(tree_path);
+        let object = object.as_ref();
+        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(tree_path, object));
+        if any(&self.exclude) {
+            return false;
+        }
+        // A part of a cluster is no reason to compare the list of all its types.
+        if tree_path == TYPES_PATH {
+            return self.only.is_empty() && self.scope == Scope::Everything;
+        }
+        (self.only.is_empty() || any(&self.only)) && (self.scope == Scope::Everything || any(&self.scope_patterns))
     }
+
     /// Some object of this type may be meant.
-    pub fn may_include_type(&self, _group: &str, _resource: &str) -> bool {
-        todo!()
+    pub fn may_include_type(&self, group: &str, resource: &str) -> bool {
+        let may = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.may_match_type(group, resource));
+        !self.exclude.iter().any(|pattern| pattern.matches_whole_type(group, resource))
+            && (self.only.is_empty() || may(&self.only))
+            && (self.scope == Scope::Everything || may(&self.scope_patterns))
     }
+
+    /// The namespaces that objects of this (namespaced) type can be in to be meant; `None` for any.
+    pub fn namespaces(&self, group: &str, resource: &str) -> Option<BTreeSet<String>> {
+        let among = |patterns: &[Pattern]| -> Option<BTreeSet<String>> {
+            let relevant = patterns.iter().filter(|pattern| pattern.may_match_type(group, resource));
+            relevant.map(|pattern| pattern.namespace().map(str::to_owned)).collect()
+        };
+        let only = if self.only.is_empty() { None } else { among(&self.only) };
+        let scope = if self.scope == Scope::Everything { None } else { among(&self.scope_patterns) };
+        match (only, scope) {
+            (Some(only), Some(scope)) => Some(only.intersection(&scope).cloned().collect()),
+            (only, scope) => only.or(scope),
+        }
+    }
+
     /// The same selection always gives the same text; empty for everything.
     pub fn canonical_text(&self) -> String {
-        todo!()
+        let mut words = Vec::new();
+        if self.scope == Scope::Plan {
+            words.push("scope=plan".to_owned());
+        }
+        for (name, patterns) in [("only", &self.only), ("exclude", &self.exclude)] {
+            let texts: BTreeSet<&str> = patterns.iter().map(Pattern::text).collect();
+            words.extend(texts.into_iter().map(|text| format!("{name}={text}")));
+        }
+        words.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Scope, Selection, SelectionError, TypeNames};
+
+    fn texts(patterns: &[&str]) -> Vec<String> {
+        patterns.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn only(patterns: &[&str]) -> Selection {
+        Selection::new(&texts(patterns), &[], Scope::Everything).unwrap()
+    }
+
+    fn names(group: &str, resource: &str, kind: &str, short: &[&str], categories: &[&str]) -> TypeNames {
+        TypeNames {
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            singular: kind.to_lowercase(),
+            kind: kind.to_owned(),
+            short_names: texts(short),
+            categories: texts(categories),
+        }
+    }
+
+    fn cluster() -> Vec<TypeNames> {
+        vec![
+            names("", "configmaps", "ConfigMap", &["cm"], &[]),
+            names("", "pods", "Pod", &["po"], &["all"]),
+            names("", "secrets", "Secret", &[], &[]),
+            names("apps", "deployments", "Deployment", &["deploy"], &["all"]),
+            names("helm.toolkit.fluxcd.io", "helmreleases", "HelmRelease", &["hr"], &[]),
+            names("rbac.authorization.k8s.io", "clusterroles", "ClusterRole", &[], &[]),
+            names("x.io", "wides", "Wide", &[], &["all"]),
+        ]
+    }
+
+    const CONFIG: &str = "cluster/core/configmaps/cozy-system/cozystack.json";
+    const SECRET: &str = "cluster/core/secrets/tenant-a/password.json";
+    const ROLE: &str = "cluster/rbac.authorization.k8s.io/clusterroles/_/admin.json";
+    const RELEASE: &str = "cluster/helm.toolkit.fluxcd.io/helmreleases/tenant-a/db.json";
+
+    fn hits(selection: &Selection) -> Vec<bool> {
+        [CONFIG, SECRET, ROLE, RELEASE, "etcd/snapshot.db"].map(|path| selection.includes_path(path)).to_vec()
+    }
+
+    #[test]
+    fn patterns_mean_what_kubectl_users_expect() {
+        let t = true;
+        let f = false;
+        for (patterns, wanted) in [
+            (vec!["cm"], [t, f, f, f, f]),
+            (vec!["ConfigMap"], [t, f, f, f, f]),
+            (vec!["configmaps.core/cozy-*"], [t, f, f, f, f]),
+            (vec!["configmaps/tenant-a"], [f, f, f, f, f]),
+            (vec!["secret/tenant-a/pass*"], [f, t, f, f, f]),
+            (vec!["secret/tenant-a/word"], [f, f, f, f, f]),
+            (vec!["clusterroles/admin"], [f, f, t, f, f]),
+            (vec!["clusterroles/_/admin"], [f, f, t, f, f]),
+            (vec!["clusterroles/view"], [f, f, f, f, f]),
+            (vec!["helmreleases.helm.toolkit.fluxcd.io"], [f, f, f, t, f]),
+            (vec!["hr.*.fluxcd.io"], [f, f, f, t, f]),
+            (vec!["hr.example.com"], [f, f, f, f, f]),
+            (vec!["*/tenant-a"], [f, t, f, t, f]),
+            (vec!["cluster/core"], [t, t, f, f, f]),
+            (vec!["cluster/*/*/tenant-a"], [f, t, f, t, f]),
+            (vec!["**/*.json"], [t, t, t, t, f]),
+            (vec!["etcd", "cm"], [t, f, f, f, t]),
+            (vec!["cluster/"], [t, t, t, t, f]),
+        ] {
+            assert_eq!(hits(&only(&patterns)), wanted, "{patterns:?}");
+            if let Ok(resolved) = only(&patterns).resolve(&cluster()) {
+                assert_eq!(hits(&resolved), wanted, "{patterns:?}, resolved");
+            }
+        }
+        let selection = Selection::new(&texts(&["cluster"]), &texts(&["secrets"]), Scope::Everything).unwrap();
+        assert_eq!(hits(&selection), [true, false, true, true, false]);
+        assert_eq!(hits(&Selection::everything()), [true; 5]);
+    }
+
+    #[test]
+    fn types_that_cannot_match_are_not_listed() {
+        for (patterns, secrets, releases) in [
+            (vec!["secrets/a/b"], true, false),
+            (vec!["cluster/core/*/a"], true, false),
+            (vec!["cluster/core/secrets/a/*.json"], true, false),
+            (vec!["**/a.json"], true, true),
+            (vec!["cluster/{core,helm.toolkit.fluxcd.io}/x"], true, true),
+            (vec!["etcd"], false, false),
+        ] {
+            let selection = only(&patterns);
+            assert_eq!(selection.may_include_type("", "secrets"), secrets, "{patterns:?}");
+            assert_eq!(selection.may_include_type("helm.toolkit.fluxcd.io", "helmreleases"), releases, "{patterns:?}");
+        }
+        for (exclude, listed) in
+            [("secrets", false), ("secrets/a", true), ("cluster/core", false), ("cluster/core/*/a", true)]
+        {
+            let selection = Selection::new(&[], &texts(&[exclude]), Scope::Everything).unwrap();
+            assert_eq!(selection.may_include_type("", "secrets"), listed, "{exclude}");
+        }
+        assert_eq!(only(&["secrets/a", "cm/b"]).namespaces("", "secrets"), Some(["a".to_owned()].into()));
+        assert_eq!(only(&["secrets/a", "secrets/b*"]).namespaces("", "secrets"), None);
+        assert_eq!(Selection::everything().namespaces("", "secrets"), None);
+    }
+
+    #[test]
+    fn the_plan_is_the_list_of_its_backup_step() {
+        let plan = Selection::new(&[], &[], Scope::Plan).unwrap().resolve(&cluster()).unwrap();
+        for (path, wanted) in [
+            (CONFIG, true),
+            ("cluster/core/configmaps/cozy-system/other.json", true),
+            ("cluster/core/configmaps/tenant-a/cozystack.json", false),
+            (RELEASE, true),
+            ("cluster/apps/deployments/capmox-system/x.json", true),
+            ("cluster/apps/deployments/tenant-a/x.json", false),
+            ("cluster/core/pods/cozy-cluster-api/x.json", true),
+            ("cluster/core/secrets/cozy-cluster-api/x.json", true),
+            ("cluster/x.io/wides/_/anything.json", true),
+            (SECRET, false),
+            (ROLE, false),
+            ("etcd/snapshot.db", true),
+            ("proxmox/cluster/backup.json", true),
+            ("proxmox/storage.json", false),
+            ("files/talos/x.yaml", false),
+        ] {
+            assert_eq!(plan.includes_path(path), wanted, "{path}");
+        }
+        let namespaces = plan.namespaces("", "secrets").unwrap();
+        assert_eq!(namespaces.into_iter().collect::<Vec<_>>(), ["capmox-system", "cozy-cluster-api", "cozy-system"]);
+        assert_eq!(plan.namespaces("helm.toolkit.fluxcd.io", "helmreleases"), None);
+    }
+
+    #[test]
+    fn what_cannot_mean_anything_is_refused() {
+        for pattern in ["", "/", "/cluster/core", "a//b", "a/b/c/d", "cluster/../x", "a.", ".x", "cluster/[", "Ä"] {
+            let found = Selection::new(&texts(&[pattern]), &[], Scope::Everything);
+            assert!(matches!(found, Err(SelectionError::Malformed { .. })), "{pattern:?}");
+        }
+        let typo = only(&["helmrelaeses"]).resolve(&cluster()).unwrap_err();
+        assert_eq!(
+            typo.to_string(),
+            "`helmrelaeses` names no type that the cluster serves (similar: helmreleases.helm.toolkit.fluxcd.io)"
+        );
+        let exclude = Selection::new(&[], &texts(&["gone"]), Scope::Everything).unwrap();
+        assert!(exclude.resolve(&cluster()).is_ok());
+    }
+
+    #[test]
+    fn the_text_does_not_depend_on_the_order() {
+        assert_eq!(Selection::everything().canonical_text(), "");
+        let selection = Selection::new(&texts(&["b", "a", "b"]), &texts(&["c/"]), Scope::Plan).unwrap();
+        assert_eq!(selection.canonical_text(), "scope=plan only=a only=b exclude=c");
+    }
+
+    #[test]
+    fn cut_names_are_found() {
+        let name = "x".repeat(253);
+        let path = super::ObjectPath {
+            group: String::new(),
+            resource: "configmaps".to_owned(),
+            namespace: Some("a".to_owned()),
+            name: name.clone(),
+        };
+        assert!(only(&[&format!("cm/a/{name}")]).includes_path(&path.to_tree_path()));
     }
 }
