@@ -14,6 +14,7 @@ pub mod certificates;
 pub mod cluster;
 pub mod control;
 pub mod description;
+pub mod download;
 pub mod error;
 pub mod flux;
 pub mod kubeconfig;
@@ -24,6 +25,7 @@ pub mod seed;
 pub mod servers;
 pub mod supervisor;
 pub mod toolchain;
+pub mod touch;
 
 pub use cluster::{Cluster, UpOptions};
 pub use error::RigError;
