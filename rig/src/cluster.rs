@@ -6,15 +6,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::certificates;
 use crate::description::{ApiServerEndpoint, Description, EtcdEndpoint, ServerStatus, SupervisorEndpoint};
 use crate::error::RigError;
 use crate::layout::Layout;
+use crate::nodes;
 use crate::ports::{PortBlock, Purpose};
 use crate::process::{Process, ProcessState, log_tail};
-use crate::servers::{self, API_SERVER, ETCD, Site};
+use crate::servers::{self, API_SERVER, CONTROLLER_MANAGER, ETCD, KWOK, SCHEDULER, Site};
+use crate::templates;
 use crate::toolchain::Toolchain;
 
 /// Between two looks at something that is waited for.
@@ -25,16 +29,36 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How a cluster is brought up.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpOptions {
     /// etcd and the API server only.
     pub bare: bool,
+    /// Also Flux's helm-controller and what serves its charts.
+    pub flux: bool,
+    /// The template to copy; without one the cluster is made afresh.
+    pub template: Option<String>,
+    /// How many nodes kwok plays.
+    pub nodes: u32,
     /// etcd writes through to the disk.
     pub durable: bool,
     /// Secrets and ConfigMaps are encrypted at rest.
     pub encryption: bool,
     /// Added to the API server's command line.
     pub api_server_flags: Vec<String>,
+}
+
+impl Default for UpOptions {
+    fn default() -> Self {
+        Self {
+            bare: false,
+            flux: false,
+            template: None,
+            nodes: 3,
+            durable: false,
+            encryption: false,
+            api_server_flags: Vec::new(),
+        }
+    }
 }
 
 /// A cluster whose servers are children of this process; they end when it is dropped.
@@ -45,30 +69,63 @@ pub struct Cluster {
     token: String,
     processes: BTreeMap<String, Process>,
     order: Vec<String>,
+    options: UpOptions,
     ready_after: Option<Duration>,
 }
 
 impl Cluster {
-    /// Makes the folder, certificates and configuration, and starts the servers until the API server is ready.
+    /// Makes the folder, certificates and configuration, and starts the servers until all that was asked for is ready.
     ///
     /// # Errors
     /// When the folder is in use, a program is missing, or a server does not become ready.
     pub async fn up(layout: Layout, toolchain: Toolchain, options: &UpOptions) -> Result<Self, RigError> {
+        let template = match &options.template {
+            Some(name) => Some(templates::folder(name, &toolchain).await?),
+            None => None,
+        };
         let started = Instant::now();
         layout.create()?;
+        match template {
+            Some(template) => templates::copy_into(&template, &layout)?,
+            None => certificates::create_all(&layout)?,
+        }
         let ports = PortBlock::take()?;
-        certificates::create_all(&layout)?;
         let specs = servers::prepare(&Site { layout: &layout, toolchain: &toolchain, ports: &ports }, options)?;
         let order: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         let processes = specs.into_iter().map(|spec| (spec.name.clone(), Process::new(spec))).collect();
-        let token = random_token()?;
-        let mut cluster = Self { layout, toolchain, ports, token, processes, order, ready_after: None };
+        let (token, options) = (random_token()?, options.clone());
+        let mut cluster = Self { layout, toolchain, ports, token, processes, order, options, ready_after: None };
         cluster.describe()?;
         cluster.start(ETCD).await?;
         cluster.start(API_SERVER).await?;
+        if !cluster.options.bare {
+            cluster.start_controllers().await?;
+        }
         cluster.ready_after = Some(started.elapsed());
         cluster.describe()?;
         Ok(cluster)
+    }
+
+    /// All at once, since each takes a second to begin; then what shows that they work.
+    async fn start_controllers(&mut self) -> Result<(), RigError> {
+        for name in [CONTROLLER_MANAGER, SCHEDULER, KWOK] {
+            self.process(name)?.start()?;
+        }
+        let client = self.client().await?;
+        nodes::apply(&client, &self.toolchain, self.options.nodes).await?;
+        self.wait_until(KWOK, || nodes::take_pods(&client)).await?;
+        // Pods are refused without it.
+        let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
+        self.wait_until(CONTROLLER_MANAGER, || async {
+            accounts.get("default").await.map(drop).map_err(|error| error.to_string())
+        })
+        .await?;
+        if self.options.flux {
+            for name in self.order.clone() {
+                self.start(&name).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Where everything of this cluster lies.
@@ -79,6 +136,11 @@ impl Cluster {
     /// The ports of this cluster.
     pub fn ports(&self) -> &PortBlock {
         &self.ports
+    }
+
+    /// The names of all servers, in the order of their start.
+    pub fn servers(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().map(String::as_str)
     }
 
     /// What a request to the supervisor must show.
@@ -108,6 +170,7 @@ impl Cluster {
         match name {
             ETCD => self.wait_for_port(ETCD, Purpose::Etcd).await,
             API_SERVER => self.wait_for_api_server().await,
+            KWOK => nodes::apply(&self.client().await?, &self.toolchain, self.options.nodes).await,
             _ => Ok(()),
         }
     }
@@ -198,7 +261,7 @@ impl Cluster {
                 port: self.ports.port(Purpose::Control),
                 token: self.token.clone(),
             },
-            template: None,
+            template: self.options.template.clone(),
             ready_after_milliseconds: self.ready_after.and_then(|took| u64::try_from(took.as_millis()).ok()),
             servers,
         };

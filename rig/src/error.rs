@@ -117,6 +117,23 @@ pub enum RigError {
         /// The names that exist.
         known: String,
     },
+    /// A template could not be seeded.
+    #[error("cannot seed template `{name}`")]
+    Template {
+        /// The template.
+        name: String,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A YAML file of the toolchain could not be read.
+    #[error("cannot understand `{}`: {reason}", path.display())]
+    Yaml {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        reason: String,
+    },
     /// The supervisor refused a request or failed at it.
     #[error("{message}")]
     Supervisor {

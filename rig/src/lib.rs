@@ -19,11 +19,13 @@ pub mod error;
 pub mod flux;
 pub mod kubeconfig;
 pub mod layout;
+pub mod nodes;
 pub mod ports;
 pub mod process;
 pub mod seed;
 pub mod servers;
 pub mod supervisor;
+pub mod templates;
 pub mod toolchain;
 pub mod touch;
 

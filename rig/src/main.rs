@@ -12,6 +12,7 @@ use rig::description::Description;
 use rig::layout::Layout;
 use rig::process::ProcessState;
 use rig::supervisor::{Lifetime, run};
+use rig::templates::TEMPLATES;
 use rig::{RigError, UpOptions};
 
 /// Runs a throwaway Kubernetes control plane in a folder: real etcd, API server, controllers and kwok nodes.
@@ -84,6 +85,15 @@ struct Up {
     /// etcd and the API server only; the others can be started one by one later
     #[arg(long)]
     bare: bool,
+    /// Also Flux's helm-controller, with charts served to it
+    #[arg(long, conflicts_with = "bare")]
+    flux: bool,
+    /// Copy a cluster that was seeded before; built when it is asked for first
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(TEMPLATES.iter().map(|template| template.name)))]
+    template: Option<String>,
+    /// How many nodes kwok plays
+    #[arg(long, default_value_t = 3)]
+    nodes: u32,
     /// Let etcd write through to the disk (by default it does not: the cluster is thrown away)
     #[arg(long)]
     durable: bool,
@@ -111,6 +121,9 @@ impl Up {
     fn options(&self) -> UpOptions {
         UpOptions {
             bare: self.bare,
+            flux: self.flux,
+            template: self.template.clone(),
+            nodes: self.nodes,
             durable: self.durable,
             encryption: self.encryption,
             api_server_flags: self.api_server_flags.clone(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::certificates::{CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT};
 use crate::cluster::UpOptions;
 use crate::error::RigError;
+use crate::flux;
 use crate::kubeconfig;
 use crate::layout::{Layout, write_private};
 use crate::ports::{PortBlock, Purpose};
@@ -84,7 +85,10 @@ pub fn prepare(site: &Site<'_>, options: &UpOptions) -> Result<Vec<ServerSpec>, 
         write_private(&layout.config("encryption.yaml"), encryption_configuration()?.as_bytes())?;
     }
     write_private(&layout.config("kwok.yaml"), kwok_stages(site.toolchain)?.as_bytes())?;
-    Ok(vec![etcd(site, options), api_server(site, options), controller_manager(site), scheduler(site), kwok(site)])
+    let mut specs =
+        vec![etcd(site, options), api_server(site, options), controller_manager(site), scheduler(site), kwok(site)];
+    specs.extend(flux::servers(site));
+    Ok(specs)
 }
 
 fn etcd(site: &Site<'_>, options: &UpOptions) -> ServerSpec {
@@ -213,7 +217,11 @@ fn kwok_stages(toolchain: &Toolchain) -> Result<String, RigError> {
             if !is_stage || file.file_name().is_some_and(|name| name == "kustomization.yaml") {
                 continue;
             }
-            documents.push(fs::read_to_string(&file).map_err(RigError::file("read", &file))?);
+            let text = fs::read_to_string(&file).map_err(RigError::file("read", &file))?;
+            // A storage class lies there too: see `nodes`.
+            if text.contains("kind: Stage\n") {
+                documents.push(text);
+            }
         }
     }
     Ok(documents.join("\n---\n"))

@@ -36,6 +36,12 @@ impl Options {
         self
     }
 
+    /// A copy of a cluster that was seeded before (`empty`, ...), which starts no slower than an empty one. All copies
+    /// have the same cluster identity.
+    pub fn template(self, name: &str) -> Self {
+        self.argument(&format!("--template={name}"))
+    }
+
     /// With any other option of `scripts/control-plane up`, such as `--encryption`.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());

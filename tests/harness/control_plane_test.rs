@@ -63,3 +63,71 @@ fn the_audit_log_tells_writes_from_dry_runs() {
     assert!(ours[0].is_write() && ours[0].code == 201);
     assert!(!ours[1].is_write() && ours[1].dry_run.as_deref() == Some("All"));
 }
+
+#[test]
+fn pods_run_and_volumes_bind() {
+    let control_plane = ControlPlane::start(&Options::default().controllers());
+    control_plane.apply(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: registry.example/web}]}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: default}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+",
+    );
+    control_plane.kubectl(&["wait", "--for=jsonpath={.status.phase}=Bound", "pvc/data", "--timeout=60s"]);
+    control_plane.kubectl(&["wait", "--for=condition=Available", "deployment/web", "--timeout=60s"]);
+    let phases = control_plane.kubectl(&["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].status.phase}"]);
+    assert_eq!(phases, "Running Running Running");
+}
+
+#[test]
+fn secrets_are_encrypted_at_rest_on_request() {
+    let stored = |options: &Options| {
+        let control_plane = ControlPlane::start(options);
+        control_plane.kubectl(&["create", "secret", "generic", "token", "--from-literal=word=open-sesame"]);
+        let read = control_plane.kubectl(&["get", "secret", "token", "-o", "jsonpath={.data.word}"]);
+        assert_eq!(read, "b3Blbi1zZXNhbWU=");
+        let bytes = control_plane.etcdctl(&["get", "/registry/secrets/default/token", "--print-value-only"]);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let plain = stored(&Options::default());
+    assert!(plain.contains("open-sesame"), "without encryption the test can see the secret");
+    let encrypted = stored(&Options::default().argument("--encryption"));
+    assert!(encrypted.starts_with("k8s:enc:aescbc:v1:") && !encrypted.contains("open-sesame"), "{encrypted}");
+}
+
+#[test]
+fn a_copied_cluster_has_what_was_seeded_and_goes_on_from_there() {
+    let options = Options::default().template("empty");
+    let one = ControlPlane::start(&options);
+    let other = ControlPlane::start_beside(&options, &one);
+    let identity = ["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"];
+    assert_eq!(one.kubectl(&identity), other.kubectl(&identity));
+    assert_ne!(one.server(), other.server());
+    // Made by controllers, which do not run here.
+    one.kubectl(&["get", "serviceaccount", "default", "-n", "default"]);
+    one.kubectl(&["create", "namespace", "only-in-one"]);
+    assert!(!other.kubectl(&["get", "namespaces", "-o", "name"]).contains("only-in-one"));
+}
+
+#[test]
+fn a_server_that_is_killed_comes_back_on_its_port() {
+    let control_plane = ControlPlane::start(&Options::default());
+    control_plane.kubectl(&["create", "namespace", "kept"]);
+    for server in ["etcd", "kube-apiserver"] {
+        control_plane.kill_server(server);
+        control_plane.start_server(server);
+    }
+    assert!(control_plane.kubectl(&["get", "namespaces", "-o", "name"]).contains("namespace/kept"));
+}
