@@ -1,0 +1,138 @@
+//! Choosing the member to ask, and opening its snapshot stream.
+//!
+//! A snapshot is one member's own database, and a member may lag: every endpoint is asked for its status first, and the
+//! one that has applied most is taken.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, StatusResponse, TlsOptions};
+use futures::future::join_all;
+
+use super::capture::EtcdTls;
+use super::error::{EtcdError, UnreachableMember};
+use super::message_reader::MessageReader;
+use crate::progress::{Progress, ProgressEvent};
+
+/// How long a member may take to accept a connection, and to say its status.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// etcd's own clients ping every 30 s at the soonest (`clientv3` and the server's `MinTime` of 5 s).
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_LIMIT: Duration = Duration::from_secs(20);
+
+/// What a member said of itself before its snapshot began.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) endpoint: String,
+    pub(super) member: u64,
+    pub(super) cluster: u64,
+    pub(super) version: String,
+    /// The snapshot holds at least this revision.
+    pub(super) revision: i64,
+    pub(super) database_bytes: u64,
+}
+
+/// Asks every endpoint for its status, takes the best member and opens its stream.
+pub(super) async fn open(
+    endpoints: &[String],
+    tls: Option<&EtcdTls>,
+    progress: &dyn Progress,
+) -> Result<(Member, MessageReader), EtcdError> {
+    if endpoints.is_empty() {
+        return Err(EtcdError::NoEndpoint);
+    }
+    let options = connect_options(tls).await?;
+    let answers = join_all(endpoints.iter().map(|endpoint| status(endpoint, &options))).await;
+    let mut silent = Vec::new();
+    let mut best: Option<(Client, &String, StatusResponse)> = None;
+    for (endpoint, answer) in endpoints.iter().zip(answers) {
+        match answer {
+            Err(reason) => silent.push(UnreachableMember { endpoint: endpoint.clone(), reason }),
+            Ok((client, status)) => {
+                if best.as_ref().is_none_or(|(_, _, best)| rank(&status) > rank(best)) {
+                    best = Some((client, endpoint, status));
+                }
+            }
+        }
+    }
+    let Some((mut client, endpoint, status)) = best else {
+        return Err(EtcdError::Unreachable { members: silent });
+    };
+    for UnreachableMember { endpoint, reason } in silent {
+        progress.report(ProgressEvent::Note(format!("etcd member `{endpoint}` does not answer: {reason}")));
+    }
+    for error in status.errors() {
+        progress.report(ProgressEvent::Note(format!("etcd member `{endpoint}` reports: {error}")));
+    }
+    let member = Member {
+        endpoint: endpoint.clone(),
+        member: status.header().map_or(0, etcd_client::ResponseHeader::member_id),
+        cluster: status.header().map_or(0, etcd_client::ResponseHeader::cluster_id),
+        version: status.version().to_owned(),
+        revision: status.header().map_or(0, etcd_client::ResponseHeader::revision),
+        database_bytes: u64::try_from(status.db_size()).unwrap_or_default(),
+    };
+    let broken = |error| EtcdError::Broken { endpoint: endpoint.clone(), received: 0, reason: reason(&error) };
+    let stream = client.snapshot().await.map_err(broken)?;
+    let reader = MessageReader::new(endpoint.clone(), stream);
+    Ok((member, reader))
+}
+
+/// Which member is taken: a sound one before one with alarms, a voter before a learner, the one that applied most, and
+/// among equals the leader.
+fn rank(status: &StatusResponse) -> (bool, bool, u64, bool) {
+    let leads = status.header().is_some_and(|header| header.member_id() == status.leader());
+    (status.errors().is_empty(), !status.is_learner(), status.raft_applied_index(), leads)
+}
+
+async fn status(endpoint: &str, options: &ConnectOptions) -> Result<(Client, StatusResponse), String> {
+    let ask = async {
+        let mut client = Client::connect([endpoint], Some(options.clone())).await.map_err(|error| reason(&error))?;
+        let status = client.status().await.map_err(|error| reason(&error))?;
+        Ok((client, status))
+    };
+    tokio::time::timeout(ANSWER_LIMIT, ask)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_LIMIT.as_secs())))
+}
+
+async fn connect_options(tls: Option<&EtcdTls>) -> Result<ConnectOptions, EtcdError> {
+    let options = ConnectOptions::new().with_connect_timeout(ANSWER_LIMIT).with_keep_alive(PING_EVERY, PING_LIMIT);
+    let Some(tls) = tls else { return Ok(options) };
+    let mut settings = TlsOptions::new();
+    if let Some(ca) = &tls.ca {
+        settings = settings.ca_certificate(Certificate::from_pem(read(ca).await?));
+    }
+    if let Some((cert, key)) = &tls.identity {
+        settings = settings.identity(Identity::from_pem(read(cert).await?, read(key).await?));
+    }
+    if let Some(name) = &tls.server_name {
+        settings = settings.domain_name(name);
+    }
+    Ok(options.with_tls(settings))
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, EtcdError> {
+    tokio::fs::read(path).await.map_err(|source| EtcdError::TlsFile { path: path.to_owned(), source })
+}
+
+/// What really happened: the client's own text is often only `transport error`.
+pub(super) fn reason(error: &etcd_client::Error) -> String {
+    let (mut text, mut cause) = match error {
+        etcd_client::Error::GRpcStatus(status) => (status.message().to_owned(), status.source()),
+        etcd_client::Error::TransportError(error) => (error.to_string(), error.source()),
+        other => (other.to_string(), None),
+    };
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
