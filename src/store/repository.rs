@@ -1,51 +1,121 @@
 //! A repository: made, opened, read and appended to.
+//!
+//! In: a backend. Out: the history, snapshots' trees, writers, committed snapshots.
+//! Invariants: opening never makes or repairs anything; a repository of a later format is not touched.
 
 use std::sync::Arc;
 
-use super::backend::Backend;
+use super::backend::{Backend, BackendError};
+use super::commit;
 use super::error::StoreError;
 use super::hash::ContentHash;
-use super::history::{History, Snapshot};
+use super::history::{Head, History, Snapshot};
+use super::init::{RepoFile, REPO_FILE, init};
+use super::log_entry::entry_name;
+use super::pack::{BlobReader, PackIndex};
+use super::parent::{Wanted, begin};
+use super::read_log::read_log;
 use super::snapshot_body::SnapshotBody;
 use super::snapshot_tree::SnapshotTree;
 use super::snapshot_writer::{SnapshotWriter, WrittenSnapshot};
 
 /// An open repository. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Repository {}
+pub struct Repository {
+    backend: Arc<dyn Backend>,
+    id: Arc<str>,
+}
 
 impl Repository {
     /// Makes a repository at a place that holds none.
-    pub async fn init(_backend: Arc<dyn Backend>) -> Result<Self, StoreError> {
-        todo!()
+    pub async fn init(backend: Arc<dyn Backend>) -> Result<Self, StoreError> {
+        let id = init(&*backend).await?.into();
+        Ok(Self { backend, id })
     }
+
     /// Opens an existing repository; never makes one.
-    pub async fn open(_backend: Arc<dyn Backend>) -> Result<Self, StoreError> {
-        todo!()
+    pub async fn open(backend: Arc<dyn Backend>) -> Result<Self, StoreError> {
+        let place = backend.place();
+        let bytes = match backend.read(REPO_FILE).await {
+            Ok(bytes) => bytes,
+            Err(BackendError::NotFound { .. }) => {
+                let mut there = backend.list("").await?.into_iter();
+                return Err(match there.find(|file| !super::init::is_harmless(&file.name)) {
+                    None => StoreError::Missing { place },
+                    Some(file) => {
+                        let reason = format!("it holds `{}`, but no `{REPO_FILE}`", file.name);
+                        StoreError::NotARepository { place, reason }
+                    }
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let file = RepoFile::parse(&bytes)?;
+        match backend.read_range(&entry_name(0), 0, 1).await {
+            Ok(_) => {}
+            Err(BackendError::NotFound { .. }) if backend.list("log/").await?.is_empty() => {
+                return Err(StoreError::HalfWritten { place });
+            }
+            // Damage: whatever is whole stays readable.
+            Err(BackendError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Self { backend, id: file.id.into() })
     }
+
     /// The random id given at `init`.
     pub fn id(&self) -> &str {
-        todo!()
+        &self.id
     }
+
     /// How a person names its place.
     pub fn place(&self) -> String {
-        todo!()
+        self.backend.place()
     }
-    /// Reads the whole log and checks its chain.
+
+    /// Where its files lie.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// Reads the whole log and checks its chain. Damage is in [`History::problems`]; what is whole stays readable.
     pub async fn history(&self) -> Result<History, StoreError> {
-        todo!()
+        read_log(&*self.backend).await
     }
+
+    /// The same, checked against the head that this machine remembers.
+    ///
+    /// # Errors
+    /// `HeadLost`: the log's tail was taken away, or the log is another one.
+    pub async fn history_since(&self, remembered: Option<&Head>) -> Result<History, StoreError> {
+        let history = self.history().await?;
+        if let Some(head) = remembered {
+            history.check_remembered(head)?;
+        }
+        Ok(history)
+    }
+
     /// A committed snapshot's content.
-    pub async fn tree(&self, _snapshot: &Snapshot) -> Result<SnapshotTree, StoreError> {
-        todo!()
+    pub async fn tree(&self, snapshot: &Snapshot) -> Result<SnapshotTree, StoreError> {
+        let index = PackIndex::load(&self.backend, &snapshot.packs).await?;
+        Ok(SnapshotTree::new(snapshot.body.root, BlobReader::new(vec![Arc::new(index)])))
     }
+
     /// Begins a snapshot of a series: chooses the parent, or decides to write in full.
-    pub async fn begin(&self, _series: ContentHash) -> Result<SnapshotWriter, StoreError> {
-        todo!()
+    pub async fn begin(&self, series: ContentHash) -> Result<SnapshotWriter, StoreError> {
+        begin(self, Wanted::Incremental(series)).await
     }
+
+    /// Begins a snapshot that depends on nothing: what [`StoreError::MustBeFull`] asks for.
+    pub async fn begin_full(&self) -> Result<SnapshotWriter, StoreError> {
+        begin(self, Wanted::Full).await
+    }
+
     /// Commits a written snapshot: `body.root` and `body.bytes` are filled in here. `Ok` means durable (I2).
-    /// A commit check that fails asks for a full: [`StoreError`] says so and the caller captures again once.
-    pub async fn commit(&self, _written: WrittenSnapshot, _body: SnapshotBody) -> Result<Snapshot, StoreError> {
-        todo!()
+    ///
+    /// # Errors
+    /// `MustBeFull`: what it builds on was given up meanwhile; capture again once with [`Self::begin_full`].
+    pub async fn commit(&self, written: WrittenSnapshot, body: SnapshotBody) -> Result<Snapshot, StoreError> {
+        commit::commit(&*self.backend, written, body).await
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::hash::ContentHash;
+use super::lines::Lines;
 
 /// The description of a snapshot, stored one value a line in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,4 +65,35 @@ pub struct SourceRecord {
     pub state: SourceState,
     /// One line for people: what is missing and why, or empty.
     pub detail: String,
+}
+
+impl SnapshotBody {
+    /// The body as it is stored and hashed: one value a line, the fields always in this order.
+    pub(crate) fn to_text(&self) -> String {
+        let Self { series, time, cluster, context, revision, root, label, scope, sources, .. } = self;
+        let Self { complete, objects, types, bytes, kubernetes, tool, .. } = self;
+        let mut lines = Lines::default();
+        lines.open("{");
+        lines.value("series", series);
+        lines.value("time", time);
+        lines.value("cluster", cluster);
+        lines.value("context", context);
+        lines.value("revision", revision);
+        lines.value("root", root);
+        lines.value("label", label);
+        lines.value("scope", scope);
+        lines.open("\"sources\": [");
+        for source in sources {
+            lines.item(source);
+        }
+        lines.close("]");
+        lines.value("complete", complete);
+        lines.value("objects", objects);
+        lines.value("types", types);
+        lines.value("bytes", bytes);
+        lines.value("kubernetes", kubernetes);
+        lines.value("tool", tool);
+        lines.close("}");
+        lines.into_text()
+    }
 }

@@ -161,7 +161,7 @@ fn check(entries: &[TreeEntry]) -> Result<(), TreeError> {
     let mut before: Option<&str> = None;
     for (index, entry) in entries.iter().enumerate() {
         let name = entry.name.as_str();
-        if matches!(name, "" | "." | "..") || !name.bytes().all(|byte| is_plain(byte) || byte == b'%' || byte == b'~') {
+        if !is_encoded_name(name) {
             return Err(TreeError::BadName { line: index + 1, name: name.to_owned() });
         }
         if before.is_some_and(|before| before.as_bytes() >= name.as_bytes()) {
@@ -170,6 +170,11 @@ fn check(entries: &[TreeEntry]) -> Result<(), TreeError> {
         before = Some(name);
     }
     Ok(())
+}
+
+/// Whether a part of a path is what [`encode_name`] could have given.
+pub(crate) fn is_encoded_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && name.bytes().all(|byte| is_plain(byte) || byte == b'%' || byte == b'~')
 }
 
 const fn is_plain(byte: u8) -> bool {

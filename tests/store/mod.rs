@@ -1,1 +1,4 @@
-//! (being built)
+//! The repository: in memory, in a real folder, against the real shell.
+
+mod round_trip;
+mod sample;

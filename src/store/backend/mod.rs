@@ -4,10 +4,17 @@
 //! Invariants (every backend runs the same conformance suite): a file appears whole or not at all; `create` never
 //! replaces; once `create` returns `Ok` the file survives a crash (I1, I2); a listing shows what was created before.
 
-use std::path::Path;
+mod local;
+mod memory;
+
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+
+pub use local::LocalBackend;
+pub(crate) use local::sweep_spool;
+pub use memory::MemoryBackend;
 
 /// One file in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +84,12 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// How a person names this place, for messages.
     fn place(&self) -> String;
 
+    /// Proves that the medium can create without replacing, and says how it does it. Run once, at `init`.
+    async fn probe(&self) -> Result<String, BackendError>;
+
+    /// A private folder on this machine for packs that are not finished; `None` when they stay in memory.
+    fn spool_folder(&self) -> Option<PathBuf>;
+
     /// Creates a file under a name that must not exist yet. `Ok` means durable.
     async fn create(&self, name: &str, content: Content<'_>) -> Result<(), BackendError>;
 
@@ -89,6 +102,9 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
     /// Lists every file whose name begins with `prefix` (a folder with its `/`, or empty), sorted by name. A folder
     /// that is not there is empty.
     async fn list(&self, prefix: &str) -> Result<Vec<StoredFile>, BackendError>;
+
+    /// Makes a file durable that was seen after a `create` with an unclear outcome.
+    async fn make_durable(&self, name: &str) -> Result<(), BackendError>;
 
     /// Deletes a file; one that is not there is no error.
     async fn delete(&self, name: &str) -> Result<(), BackendError>;

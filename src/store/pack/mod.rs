@@ -1,0 +1,15 @@
+//! Packs: ordinary `.tar.zst` files of independent frames, with a table of contents behind the last one.
+//!
+//! In: blobs, trees and one snapshot body. Out: files of at most 32 MiB (a segment of a big file apart), named by the
+//! SHA-256 of their bytes and eight random digits, and any one member back without reading the rest.
+//! Invariants: a member is returned only when its bytes have its hash (I1); a pack once named is never written again.
+
+mod contents;
+mod index;
+mod spool;
+mod stream;
+
+pub(crate) use contents::MemberKind;
+pub(crate) use index::{BlobReader, PackIndex};
+pub(crate) use spool::private_file;
+pub(crate) use stream::{PackName, PackStream, random_hex};
