@@ -31,7 +31,11 @@ enum Put {
     Lost,
 }
 
-pub(crate) async fn commit(backend: &dyn Backend, mut written: WrittenSnapshot, body: SnapshotBody) -> Result<Snapshot, StoreError> {
+pub(crate) async fn commit(
+    backend: &dyn Backend,
+    mut written: WrittenSnapshot,
+    body: SnapshotBody,
+) -> Result<Snapshot, StoreError> {
     let Some(basis) = written.basis.take() else {
         return Err(StoreError::MustBeFull { pack: "memory".to_owned(), reason: "it was never meant to be stored" });
     };
@@ -51,7 +55,13 @@ pub(crate) async fn commit(backend: &dyn Backend, mut written: WrittenSnapshot, 
         history.check_writable()?;
         check_packs(&history, head.number, basis.entry, &packs, &own)?;
         number = head.number + 1;
-        let op = SnapshotOp { parent: basis.parent, packs: packs.clone(), id, body_text: body_text.clone(), body: body.clone() };
+        let op = SnapshotOp {
+            parent: basis.parent,
+            packs: packs.clone(),
+            id,
+            body_text: body_text.clone(),
+            body: body.clone(),
+        };
         let entry = LogEntry {
             number,
             previous: Some(head.hash),

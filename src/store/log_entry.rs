@@ -202,7 +202,11 @@ pub(crate) fn unseal(bytes: &[u8]) -> Result<&str, &'static str> {
     let (lines, last) = text.split_at(above);
     let hash = last.strip_prefix("\"sha256\": \"").and_then(|rest| rest.strip_suffix("\"}\n"));
     let hash: ContentHash = hash.and_then(|hash| hash.parse().ok()).ok_or("its last line is not a SHA-256")?;
-    if hash == ContentHash::of(lines.as_bytes()) { Ok(text) } else { Err("its lines do not have the SHA-256 of its last line") }
+    if hash == ContentHash::of(lines.as_bytes()) {
+        Ok(text)
+    } else {
+        Err("its lines do not have the SHA-256 of its last line")
+    }
 }
 
 impl Op {

@@ -4,16 +4,16 @@
 //! Kubernetes. Invariants: I1, I2, I3. The format is drawn in `docs/repository-format.md`.
 
 pub mod backend;
+mod commit;
 mod error;
 mod hash;
 mod history;
+mod init;
 mod lines;
 mod log_entry;
 pub(crate) mod pack;
-mod read_log;
-mod commit;
-mod init;
 mod parent;
+mod read_log;
 mod repository;
 mod segments;
 mod snapshot_body;

@@ -43,22 +43,28 @@ pub(crate) async fn begin(repository: &Repository, wanted: Wanted) -> Result<Sna
     let entry = history.head().map_or(0, |head| head.number);
     let full = || Ok(SnapshotWriter::stored(backend.clone(), None, Basis { entry, parent: None }));
     let Wanted::Incremental(series) = wanted else { return full() };
-    let candidate = history.snapshots().iter().rev().find(|snapshot| {
-        snapshot.body.series == series && snapshot.body.complete
-    });
+    let candidate =
+        history.snapshots().iter().rev().find(|snapshot| snapshot.body.series == series && snapshot.body.complete);
     let Some(parent) = candidate else { return full() };
-    if !history.problems().is_empty() || limit_reached(&history, parent) || !packs_are_there(repository, &history, parent).await? {
+    if !history.problems().is_empty()
+        || limit_reached(&history, parent)
+        || !packs_are_there(repository, &history, parent).await?
+    {
         return full();
     }
     match verified_tree(repository, parent).await {
-        Some(tree) => Ok(SnapshotWriter::stored(backend.clone(), Some(tree), Basis { entry, parent: Some(parent.number) })),
+        Some(tree) => {
+            Ok(SnapshotWriter::stored(backend.clone(), Some(tree), Basis { entry, parent: Some(parent.number) }))
+        }
         None => full(),
     }
 }
 
 async fn sweep(folder: PathBuf) -> Result<(), StoreError> {
     let swept = tokio::task::spawn_blocking(move || sweep_spool(&folder)).await;
-    swept.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped))).map_err(|source| StoreError::local("clean tmp/", source))
+    swept
+        .unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)))
+        .map_err(|source| StoreError::local("clean tmp/", source))
 }
 
 /// From log data alone, so that every writer decides alike.
@@ -86,9 +92,10 @@ async fn packs_are_there(repository: &Repository, history: &History, parent: &Sn
     let listed = repository.backend().list("packs/").await?;
     let sizes: HashMap<&str, u64> = listed.iter().map(|file| (file.name.as_str(), file.size)).collect();
     let Some(given_up) = history.given_up(0, u64::MAX) else { return Ok(false) };
-    Ok(parent.packs.iter().all(|pack| {
-        sizes.get(pack.name.as_str()) == Some(&pack.size) && !given_up.contains(pack.name.as_str())
-    }))
+    Ok(parent
+        .packs
+        .iter()
+        .all(|pack| sizes.get(pack.name.as_str()) == Some(&pack.size) && !given_up.contains(pack.name.as_str())))
 }
 
 /// Reads every tree of the parent: what a new snapshot inherits must be there.
@@ -103,7 +110,9 @@ async fn verified_tree(repository: &Repository, parent: &Snapshot) -> Option<Sna
                     let segments = super::segments::SegmentList::parse(&tree.blob(&list).await.ok()?)?;
                     segments.iter().all(|(hash, _)| tree.reader().contains(hash)).then_some(())?;
                 }
-                EntryKind::Blob | EntryKind::Exec | EntryKind::Link => tree.reader().contains(&entry.hash).then_some(())?,
+                EntryKind::Blob | EntryKind::Exec | EntryKind::Link => {
+                    tree.reader().contains(&entry.hash).then_some(())?;
+                }
             }
         }
     }

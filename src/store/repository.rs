@@ -10,7 +10,7 @@ use super::commit;
 use super::error::StoreError;
 use super::hash::ContentHash;
 use super::history::{Head, History, Snapshot};
-use super::init::{RepoFile, REPO_FILE, init};
+use super::init::{REPO_FILE, RepoFile, init};
 use super::log_entry::entry_name;
 use super::pack::{BlobReader, PackIndex};
 use super::parent::{Wanted, begin};

@@ -186,29 +186,36 @@ impl SnapshotTree {
     /// Every file at or below a path, as (path, entry), in path order, a folder at a time (bounded memory).
     pub fn walk(&self, path: &str) -> BoxStream<'_, Result<(String, TreeEntry), StoreError>> {
         let start = path.to_owned();
-        Box::pin(futures::stream::try_unfold((Some(start), Vec::<Pending>::new()), move |(start, mut stack)| async move {
-            if let Some(path) = start {
-                match self.folder(&path).await? {
-                    Some(entries) => stack.push(Pending { prefix: path, entries: entries.into_iter() }),
-                    None => match self.entry(&path).await? {
-                        Some(entry) => return Ok(Some(((path, entry), (None, stack)))),
-                        None => return Ok(None),
-                    },
+        Box::pin(futures::stream::try_unfold(
+            (Some(start), Vec::<Pending>::new()),
+            move |(start, mut stack)| async move {
+                if let Some(path) = start {
+                    match self.folder(&path).await? {
+                        Some(entries) => stack.push(Pending { prefix: path, entries: entries.into_iter() }),
+                        None => match self.entry(&path).await? {
+                            Some(entry) => return Ok(Some(((path, entry), (None, stack)))),
+                            None => return Ok(None),
+                        },
+                    }
                 }
-            }
-            while let Some(top) = stack.last_mut() {
-                let Some(entry) = top.entries.next() else {
-                    stack.pop();
-                    continue;
-                };
-                let path = if top.prefix.is_empty() { entry.name.clone() } else { format!("{}/{}", top.prefix, entry.name) };
-                if entry.kind != EntryKind::Tree {
-                    return Ok(Some(((path, entry), (None, stack))));
+                while let Some(top) = stack.last_mut() {
+                    let Some(entry) = top.entries.next() else {
+                        stack.pop();
+                        continue;
+                    };
+                    let path = if top.prefix.is_empty() {
+                        entry.name.clone()
+                    } else {
+                        format!("{}/{}", top.prefix, entry.name)
+                    };
+                    if entry.kind != EntryKind::Tree {
+                        return Ok(Some(((path, entry), (None, stack))));
+                    }
+                    let entries = self.merged(&entry.hash).await?.into_iter();
+                    stack.push(Pending { prefix: path, entries });
                 }
-                let entries = self.merged(&entry.hash).await?.into_iter();
-                stack.push(Pending { prefix: path, entries });
-            }
-            Ok(None)
-        }))
+                Ok(None)
+            },
+        ))
     }
 }

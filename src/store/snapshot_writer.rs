@@ -127,7 +127,13 @@ impl SnapshotWriter {
     }
 
     /// Adds a file of another kind than `Blob`: `Exec`, or `Link` with the target as content.
-    pub async fn put_as(&mut self, path: &str, kind: EntryKind, blob: Blob, group: FrameGroup) -> Result<(), StoreError> {
+    pub async fn put_as(
+        &mut self,
+        path: &str,
+        kind: EntryKind,
+        blob: Blob,
+        group: FrameGroup,
+    ) -> Result<(), StoreError> {
         self.files.add_blob(path, kind, blob.hash, blob.bytes.len() as u64)?;
         if !self.is_known(&blob.hash) {
             self.packs.add(MemberKind::Object, blob.hash, &blob.bytes, &group).await?;
@@ -162,7 +168,11 @@ impl SnapshotWriter {
     }
 
     /// Reads one segment aside (its hash, the member's name, is known at its end only) and packs it.
-    async fn put_segment<R>(&mut self, content: &mut R, whole: &mut Sha256) -> Result<Option<(ContentHash, u64)>, StoreError>
+    async fn put_segment<R>(
+        &mut self,
+        content: &mut R,
+        whole: &mut Sha256,
+    ) -> Result<Option<(ContentHash, u64)>, StoreError>
     where
         R: AsyncRead + Unpin + Send,
     {

@@ -43,7 +43,13 @@ pub(crate) struct BuiltTrees {
 
 impl TreeBuilder {
     /// A file whose content is one blob.
-    pub(crate) fn add_blob(&mut self, path: &str, kind: EntryKind, hash: ContentHash, size: u64) -> Result<(), StoreError> {
+    pub(crate) fn add_blob(
+        &mut self,
+        path: &str,
+        kind: EntryKind,
+        hash: ContentHash,
+        size: u64,
+    ) -> Result<(), StoreError> {
         let kind = match kind {
             EntryKind::Blob => FileKind::Blob,
             EntryKind::Exec => FileKind::Exec,
@@ -55,7 +61,13 @@ impl TreeBuilder {
         self.add(path, File { hash, size, kind })
     }
 
-    pub(crate) fn add_parts(&mut self, path: &str, hash: ContentHash, size: u64, list: ContentHash) -> Result<(), StoreError> {
+    pub(crate) fn add_parts(
+        &mut self,
+        path: &str,
+        hash: ContentHash,
+        size: u64,
+        list: ContentHash,
+    ) -> Result<(), StoreError> {
         self.add(path, File { hash, size, kind: FileKind::Parts(Box::new(list)) })
     }
 

@@ -1,4 +1,6 @@
 //! The repository: in memory, in a real folder, against the real shell.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
+
 mod round_trip;
 mod sample;

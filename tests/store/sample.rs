@@ -23,7 +23,14 @@ pub(super) fn many(count: usize, turn: usize) -> Files {
         .map(|n| {
             let version = if n % 100 == 0 { turn } else { 0 };
             let path = format!("cluster/apps/type{}/ns{}/object-{n}.json", n % 7, n % 13);
-            (path, format!("{{\"name\":\"object-{n}\",\"version\":{version},\"uid\":\"{}\"}}", ContentHash::of(path_seed(n))).into_bytes())
+            (
+                path,
+                format!(
+                    "{{\"name\":\"object-{n}\",\"version\":{version},\"uid\":\"{}\"}}",
+                    ContentHash::of(path_seed(n))
+                )
+                .into_bytes(),
+            )
         })
         .collect()
 }

@@ -78,7 +78,9 @@ impl Backend for LocalBackend {
 
     async fn probe(&self) -> Result<String, BackendError> {
         let place = self.place();
-        self.run("create", SPOOL, |root, _| probe(root)).await?.map_err(|reason| BackendError::Unsuitable { place, reason })
+        self.run("create", SPOOL, |root, _| probe(root))
+            .await?
+            .map_err(|reason| BackendError::Unsuitable { place, reason })
     }
 
     fn spool_folder(&self) -> Option<PathBuf> {
@@ -285,7 +287,9 @@ fn probe(root: &Path) -> io::Result<Result<String, String>> {
     let replaced = link(second.as_file(), second.path(), &target);
     let _ = fs::remove_file(&target);
     Ok(match (placed, replaced) {
-        (Err(error), _) => Err(format!("its file system has neither hard links nor renaming without replacing ({error})")),
+        (Err(error), _) => {
+            Err(format!("its file system has neither hard links nor renaming without replacing ({error})"))
+        }
         (Ok(()), Ok(())) => Err("its file system replaced a file where it had to refuse".to_owned()),
         (Ok(()), Err(_)) if linked => Ok("hard links".to_owned()),
         (Ok(()), Err(_)) => Ok("renaming without replacing".to_owned()),

@@ -46,7 +46,9 @@ impl PackSource {
             Self::Stored { backend, name } => Ok(backend.read_range(name, offset, length).await?.into()),
             Self::Spool(spool) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
-                spool.read_at(offset, length).map_err(|source| StoreError::Local { operation: "read a spooled pack", source })
+                spool
+                    .read_at(offset, length)
+                    .map_err(|source| StoreError::Local { operation: "read a spooled pack", source })
             }
         }
     }

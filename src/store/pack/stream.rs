@@ -41,7 +41,7 @@ pub(crate) struct PackName;
 
 impl PackName {
     /// A name that never was and never will be another pack's, even for the same bytes.
-    pub(crate) fn new(hash: &ContentHash) -> Result<String, StoreError> {
+    pub(crate) fn unique(hash: &ContentHash) -> Result<String, StoreError> {
         let random = random_hex(4)?;
         Ok(Self::of_stem(&format!("{hash}.{random}")))
     }
@@ -216,7 +216,8 @@ impl PackStream {
     pub(crate) async fn end_member(&mut self) -> Result<(), StoreError> {
         let Some(open) = &self.open else { return Ok(()) };
         let padding = open.raw_end.next_multiple_of(512) - open.raw_end;
-        self.append(&[0; 512][..usize::try_from(padding).unwrap_or(0)]).await?;
+        let zeros = [0; 512];
+        self.append(zeros.get(..usize::try_from(padding).unwrap_or(0)).unwrap_or_default()).await?;
         if self.open.as_ref().is_some_and(|open| open.frame.len() >= FRAME_BYTES) {
             self.end_frame().await?;
         }
@@ -309,7 +310,7 @@ impl PackStream {
         let table = open.contents.encode(LEVEL).map_err(local("compress"))?;
         open.write(&table)?;
         let hash = ContentHash::from_hasher(open.hasher);
-        let reference = PackRef { name: PackName::new(&hash)?, size: open.written, kind: open.kind };
+        let reference = PackRef { name: PackName::unique(&hash)?, size: open.written, kind: open.kind };
         match &*open.spool {
             Spool::File { path, .. } => backend.create(&reference.name, Content::File(path)).await?,
             Spool::Memory(memory) => {
