@@ -166,6 +166,9 @@ pub enum RigError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The cluster could not be seeded.
+    #[error("cannot seed the cluster")]
+    Seed(#[from] crate::seed::SeedError),
 }
 
 impl RigError {

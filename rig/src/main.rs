@@ -7,12 +7,15 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rig::cluster::client_from;
 use rig::control::{Action, Answer, ask};
 use rig::description::Description;
 use rig::layout::Layout;
 use rig::process::ProcessState;
+use rig::seed::SeedOptions;
 use rig::supervisor::{Lifetime, run};
 use rig::templates::TEMPLATES;
+use rig::toolchain::Toolchain;
 use rig::{RigError, UpOptions};
 
 /// Runs a throwaway Kubernetes control plane in a folder: real etcd, API server, controllers and kwok nodes.
@@ -59,6 +62,17 @@ enum Subject {
     Pause(ServerTarget),
     /// Let a paused server run on (SIGCONT)
     Resume(ServerTarget),
+    /// Fill a running cluster with a small CozyStack: real CRDs, namespaces, HelmReleases, custom resources, workloads
+    Seed {
+        #[command(flatten)]
+        target: Target,
+        /// About how many objects: 500 for tests, 12000 and 100000 for benchmarks
+        #[arg(long, default_value_t = 500)]
+        size: usize,
+        /// The number that everything is drawn from: the same number, the same objects
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 #[derive(Args)]
@@ -159,8 +173,41 @@ impl Subject {
             Self::Kill(on) => request(&on.target, Action::Kill(on.server)),
             Self::Pause(on) => request(&on.target, Action::Pause(on.server)),
             Self::Resume(on) => request(&on.target, Action::Resume(on.server)),
+            Self::Seed { target, size, seed } => fill(&target, size, seed),
         }
     }
+}
+
+/// Seeds a running cluster; prints what was seeded.
+fn fill(target: &Target, size: usize, seed: u64) -> Result<(), RigError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RigError::file("start", "the async runtime"))?;
+    let options = SeedOptions { size, seed, toolchain: Toolchain::find()?.folder().to_owned() };
+    let layout = Layout::new(absolute(&target.folder));
+    let report = runtime.block_on(async {
+        let client = client_from(layout.kubeconfig()).await?;
+        let progress = |line: &str| {
+            if target.output == Output::Text {
+                say(&format!("  {line}"));
+            }
+        };
+        Ok::<_, RigError>(rig::seed::seed(client, &options, &progress).await?)
+    })?;
+    if target.output == Output::Json {
+        say(&serde_json::to_string_pretty(&report).unwrap_or_default());
+        return Ok(());
+    }
+    say(&format!(
+        "{} objects in {} s: {} CRDs ({} of them copies), {} custom resources, {} HelmReleases",
+        report.objects, report.seconds, report.crds, report.copied_crds, report.custom_resources, report.helm_releases
+    ));
+    say(&format!(
+        "refused by the API server: {} single objects, every sample of {:?}",
+        report.refused_objects, report.refused_types
+    ));
+    Ok(())
 }
 
 /// Owns the servers in this process.

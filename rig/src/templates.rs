@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cluster::{Cluster, UpOptions};
 use crate::error::RigError;
 use crate::layout::Layout;
+use crate::seed;
 use crate::servers::{API_SERVER, ETCD};
 use crate::toolchain::Toolchain;
 
@@ -41,8 +42,15 @@ pub struct Template {
 }
 
 /// Every template there is.
-pub const TEMPLATES: &[Template] =
-    &[Template { name: "empty", sources: &[], flux: false, build: |cluster| Box::pin(settle(cluster)) }];
+pub const TEMPLATES: &[Template] = &[
+    Template { name: "empty", sources: &[], flux: false, build: |cluster| Box::pin(settle(cluster)) },
+    Template {
+        name: "cozystack-500",
+        sources: seed::SOURCES,
+        flux: false,
+        build: |cluster| Box::pin(seed::fill_template(cluster, 500)),
+    },
+];
 
 /// Of every template: what a cluster is made of.
 const SOURCES: [&str; 3] = [include_str!("templates.rs"), include_str!("servers.rs"), include_str!("nodes.rs")];
