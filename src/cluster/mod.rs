@@ -14,6 +14,7 @@ mod request;
 mod served_type;
 mod transport_error;
 
+pub(crate) use connect::parse;
 pub use connect::{Cluster, ConnectOptions};
 pub(crate) use discovery::CRDS_URL;
 pub use discovery::{ApiServices, CustomResourceDefinition, DiscoveryDocuments, discover};

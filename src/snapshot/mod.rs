@@ -5,15 +5,21 @@
 
 mod canonical;
 mod capture;
+mod census;
 mod diff;
 mod field_diff;
+mod listing;
+mod outcome;
 mod path;
 mod pattern;
 mod selection;
+mod types_document;
 
 pub use canonical::{CanonicalError, ObjectIdentity, canonical_object};
-pub use capture::{CaptureError, CaptureOptions, ClusterCapture, SkippedType, UnlistableType, capture_cluster, series};
+pub use capture::{CaptureError, CaptureOptions, capture_cluster, series};
 pub use diff::{Change, diff_trees};
 pub use field_diff::{FieldChange, at_or_below, field_changes, is_noise};
+pub use outcome::{ClusterCapture, SkippedType, UnlistableType};
 pub use path::{ObjectPath, TYPES_PATH};
 pub use selection::{Scope, Selection, SelectionError, TypeNames};
+pub use types_document::{RecordedOrigin, TypeRecord, TypeState, TypesDocument};

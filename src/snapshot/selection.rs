@@ -144,6 +144,9 @@ impl Selection {
 
     /// This path is meant.
     pub fn includes_path(&self, tree_path: &str) -> bool {
+        if self.is_everything() {
+            return true;
+        }
         let object = ObjectPath::parse(tree_path);
         let object = object.as_ref();
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(tree_path, object));
@@ -155,6 +158,11 @@ impl Selection {
             return self.only.is_empty() && self.scope == Scope::Everything;
         }
         (self.only.is_empty() || any(&self.only)) && (self.scope == Scope::Everything || any(&self.scope_patterns))
+    }
+
+    /// Nothing is left out.
+    pub fn is_everything(&self) -> bool {
+        self.only.is_empty() && self.exclude.is_empty() && self.scope == Scope::Everything
     }
 
     /// Some object of this type may be meant.
