@@ -2,13 +2,16 @@
 //! backup, what is not required is named.
 
 use std::path::Path;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::error::SourceError;
 use super::etcd::{EtcdSource, capture_etcd};
 use super::files::{FolderSource, capture_files};
 use super::proxmox::{ProxmoxSource, capture_proxmox};
 use crate::progress::{Progress, ProgressEvent};
-use crate::store::{SnapshotWriter, SourceRecord, SourceState};
+use crate::store::{Snapshot, SnapshotWriter, SourceRecord, SourceState};
 
 /// A source, and whether a backup without it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +27,34 @@ pub struct Wanted<S> {
 pub struct Sources {
     /// The etcd snapshot.
     pub etcd: Option<Wanted<EtcdSource>>,
+    /// The least age of the last etcd snapshot before another is taken; zero takes one every time.
+    pub etcd_interval: Duration,
     /// Proxmox.
     pub proxmox: Option<Wanted<ProxmoxSource>>,
     /// Folders.
     pub files: Vec<Wanted<FolderSource>>,
+}
+
+impl Sources {
+    /// Leaves etcd out when a live snapshot of the same cluster has it and is younger than the interval. What is left out
+    /// comes back as its record, to be put among the others.
+    pub fn postpone_etcd(&mut self, snapshots: &[Snapshot], cluster: &str, now: Timestamp) -> Option<SourceRecord> {
+        let has_etcd = |snapshot: &&Snapshot| {
+            let sources = &snapshot.body.sources;
+            snapshot.body.cluster == cluster
+                && sources.iter().any(|source| source.name == "etcd" && source.state == SourceState::Complete)
+        };
+        let last = snapshots.iter().filter(has_etcd).max_by_key(|snapshot| snapshot.body.time)?;
+        let interval = SignedDuration::try_from(self.etcd_interval).unwrap_or(SignedDuration::MAX);
+        let age = now.duration_since(last.body.time);
+        // A snapshot from the future means that a clock is wrong: then it is taken.
+        if self.etcd.is_none() || age.is_negative() || age >= interval {
+            return None;
+        }
+        self.etcd = None;
+        let detail = format!("not due: #{} has it, and `etcd.interval` is {interval:#}", last.number);
+        Some(unconfigured("etcd", &detail))
+    }
 }
 
 /// Takes every configured source into a snapshot and says of each how much of it is there; a source that is not
@@ -88,10 +115,13 @@ fn judge(
 
 #[cfg(test)]
 mod tests {
-    use super::{SourceError, SourceRecord, SourceState, judge};
+    use super::{
+        Duration, EtcdSource, SignedDuration, Snapshot, SourceError, SourceRecord, SourceState, Sources, Timestamp,
+        Wanted, judge,
+    };
     use crate::progress::Silent;
     use crate::source::etcd::EtcdError;
-    use crate::store::{ContentHash, StoreError};
+    use crate::store::{ContentHash, SnapshotBody, StoreError};
 
     fn partial() -> SourceRecord {
         SourceRecord { name: "etcd".into(), state: SourceState::Partial, detail: "half".into() }
@@ -113,6 +143,54 @@ mod tests {
         assert_eq!(named.state, SourceState::Missing);
         assert!(named.detail.contains("damaged"), "{}", named.detail);
         assert_eq!(judge("etcd", false, Ok(partial()), &Silent).unwrap(), partial());
+    }
+
+    #[test]
+    fn etcd_is_taken_again_when_its_interval_has_passed() {
+        let sources = |interval| Sources {
+            etcd: Some(Wanted {
+                source: EtcdSource::Command { argv: vec![], timeout: Duration::ZERO },
+                required: true,
+            }),
+            etcd_interval: Duration::from_secs(interval),
+            ..Sources::default()
+        };
+        let taken: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let after = |seconds| taken + SignedDuration::from_secs(seconds);
+        let history = [snapshot(taken, SourceState::Complete)];
+        let mut not_yet = sources(60);
+        let record = not_yet.postpone_etcd(&history, "uid", after(59)).unwrap();
+        assert!(not_yet.etcd.is_none() && record.detail.contains("#7") && record.detail.contains("1m"), "{record:?}");
+        assert_eq!(record.state, SourceState::Unconfigured);
+
+        assert_eq!(sources(60).postpone_etcd(&history, "uid", after(60)), None);
+        assert_eq!(sources(60).postpone_etcd(&history, "uid", after(-5)), None);
+        assert_eq!(sources(60).postpone_etcd(&history, "another", after(1)), None);
+        assert_eq!(sources(0).postpone_etcd(&history, "uid", after(0)), None);
+        assert_eq!(sources(60).postpone_etcd(&[snapshot(taken, SourceState::Missing)], "uid", after(1)), None);
+        assert_eq!(Sources::default().postpone_etcd(&history, "uid", after(1)), None);
+    }
+
+    fn snapshot(time: Timestamp, etcd: SourceState) -> Snapshot {
+        let hash = ContentHash::of(b"");
+        let body = SnapshotBody {
+            series: hash,
+            time,
+            cluster: "uid".into(),
+            context: String::new(),
+            revision: 0,
+            root: hash,
+            label: String::new(),
+            scope: String::new(),
+            sources: vec![SourceRecord { name: "etcd".into(), state: etcd, detail: String::new() }],
+            complete: true,
+            objects: 0,
+            types: 0,
+            bytes: 0,
+            kubernetes: String::new(),
+            tool: String::new(),
+        };
+        Snapshot { number: 7, id: hash, packs: vec![], body }
     }
 
     #[test]
