@@ -190,7 +190,7 @@ mod tests {
             kubernetes: String::new(),
             tool: String::new(),
         };
-        Snapshot { number: 7, id: hash, packs: vec![], body }
+        Snapshot { number: 7, id: hash, parent: None, packs: vec![], body }
     }
 
     #[test]

@@ -80,6 +80,13 @@ pub enum EtcdError {
         #[source]
         source: std::io::Error,
     },
+    /// The bytes stop coming before their end.
+    #[error("cannot read the etcd snapshot to its end")]
+    Read {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The path is a folder, a device or the like.
     #[error("`{path}` is not a regular file")]
     NotAFile {

@@ -64,12 +64,12 @@ impl<R> HashedReader<R> {
         self.size
     }
 
-    /// Whether the end was read.
+    /// Whether the end was read, or reading failed.
     pub fn is_finished(&self) -> bool {
         self.outcome.is_some()
     }
 
-    /// The verdict, once the end was read; `None` before.
+    /// The verdict, once the end was read or reading failed; `None` before.
     pub fn into_outcome(self) -> Option<Result<Trailer, EtcdError>> {
         self.outcome
     }
@@ -124,7 +124,12 @@ impl<R: AsyncRead + Unpin> AsyncRead for HashedReader<R> {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+        if let Err(source) = ready!(Pin::new(&mut this.inner).poll_read(context, buffer)) {
+            // Whoever reads here only says that reading failed, so the reason is kept.
+            let copy = io::Error::new(source.kind(), source.to_string());
+            this.outcome = Some(Err(EtcdError::Read { source }));
+            return Poll::Ready(Err(copy));
+        }
         let new = buffer.filled().get(before..).unwrap_or_default();
         if !new.is_empty() {
             this.take(new);
