@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::certificates;
 use crate::description::{ApiServerEndpoint, Description, EtcdEndpoint, ServerStatus, SupervisorEndpoint};
 use crate::error::RigError;
-use crate::layout::Layout;
+use crate::layout::{Layout, OwnedFolder};
 use crate::nodes;
 use crate::ports::{PortBlock, Purpose};
+use crate::probe::{self, Probe};
 use crate::process::{Process, ProcessState, log_tail};
 use crate::servers::{self, API_SERVER, CONTROLLER_MANAGER, ETCD, KWOK, SCHEDULER, Site};
 use crate::templates;
@@ -62,29 +61,32 @@ impl Default for UpOptions {
 }
 
 /// A cluster whose servers are children of this process; they end when it is dropped.
+///
+/// Fields are dropped in this order: the servers first, the folder they write to last.
 pub struct Cluster {
+    processes: BTreeMap<String, Process>,
     layout: Layout,
     toolchain: Toolchain,
     ports: PortBlock,
     token: String,
-    processes: BTreeMap<String, Process>,
     order: Vec<String>,
     options: UpOptions,
     ready_after: Option<Duration>,
+    folder: OwnedFolder,
 }
 
 impl Cluster {
     /// Makes the folder, certificates and configuration, and starts the servers until all that was asked for is ready.
     ///
     /// # Errors
-    /// When the folder is in use, a program is missing, or a server does not become ready.
+    /// When the folder is in use, a program is missing, or a server does not become ready. Nothing is left then.
     pub async fn up(layout: Layout, toolchain: Toolchain, options: &UpOptions) -> Result<Self, RigError> {
+        let folder = layout.create()?;
         let template = match &options.template {
             Some(name) => Some(templates::folder(name, &toolchain).await?),
             None => None,
         };
         let started = Instant::now();
-        layout.create()?;
         match template {
             Some(template) => templates::copy_into(&template, &layout)?,
             None => certificates::create_all(&layout)?,
@@ -94,7 +96,8 @@ impl Cluster {
         let order: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         let processes = specs.into_iter().map(|spec| (spec.name.clone(), Process::new(spec))).collect();
         let (token, options) = (random_token()?, options.clone());
-        let mut cluster = Self { layout, toolchain, ports, token, processes, order, options, ready_after: None };
+        let mut cluster =
+            Self { processes, layout, toolchain, ports, token, order, options, ready_after: None, folder };
         cluster.describe()?;
         cluster.start(ETCD).await?;
         cluster.start(API_SERVER).await?;
@@ -158,21 +161,34 @@ impl Cluster {
     /// # Errors
     /// [`RigError::Client`] when the kubeconfig cannot be used.
     pub async fn client(&self) -> Result<kube::Client, RigError> {
-        client_from(self.layout.kubeconfig()).await
+        probe::client_from(self.layout.kubeconfig()).await
     }
 
-    /// Starts a server and waits until it answers: etcd its port, the API server `/readyz`, others just run.
+    /// Starts a server and waits until it answers: etcd its health check, the API server `/readyz`, others just run.
     ///
     /// # Errors
     /// When there is no such server, it cannot be started or does not become ready.
     pub async fn start(&mut self, name: &str) -> Result<(), RigError> {
         self.process(name)?.start()?;
-        match name {
-            ETCD => self.wait_for_port(ETCD, Purpose::Etcd).await,
-            API_SERVER => self.wait_for_api_server().await,
-            KWOK => nodes::apply(&self.client().await?, &self.toolchain, self.options.nodes).await,
-            _ => Ok(()),
+        if let Some(probe) = self.probe(name).await? {
+            self.wait_until(name, || probe.answers()).await?;
         }
+        if name == KWOK {
+            nodes::apply(&self.client().await?, &self.toolchain, self.options.nodes).await?;
+        }
+        Ok(())
+    }
+
+    async fn probe(&self, name: &str) -> Result<Option<Probe>, RigError> {
+        match name {
+            ETCD => Probe::of_etcd(&self.layout, &self.site().etcd_endpoint()).map(Some),
+            API_SERVER => Ok(Some(Probe::of_api_server(self.client().await?))),
+            _ => Ok(None),
+        }
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site { layout: &self.layout, toolchain: &self.toolchain, ports: &self.ports }
     }
 
     /// Ends a server with SIGTERM.
@@ -221,26 +237,48 @@ impl Cluster {
         }
         if keep {
             self.describe()?;
+            self.folder.keep();
             return Ok(());
         }
-        fs::remove_dir_all(self.layout.folder()).map_err(RigError::file("remove", self.layout.folder()))
+        let path = self.layout.folder();
+        fs::remove_dir_all(path).map_err(RigError::file("remove", path))
     }
 
-    /// What runs now; also written to `rig.json`.
+    /// What runs now and answers; also written to `rig.json`.
     ///
     /// # Errors
     /// [`RigError::File`] when it cannot be written.
-    pub fn describe(&mut self) -> Result<Description, RigError> {
+    pub async fn status(&mut self) -> Result<Description, RigError> {
+        let mut description = self.describe()?;
+        for server in &mut description.servers {
+            if !matches!(server.state, ProcessState::Running { .. }) {
+                continue;
+            }
+            if let Some(probe) = self.probe(&server.name).await? {
+                server.ready = Some(probe.answers().await.is_ok());
+            }
+        }
+        description.write(&self.layout)?;
+        Ok(description)
+    }
+
+    fn describe(&mut self) -> Result<Description, RigError> {
         let mut servers = Vec::new();
         for name in &self.order {
             if let Some(process) = self.processes.get_mut(name) {
                 let state = process.state();
                 let spec = process.spec();
-                servers.push(ServerStatus { name: name.clone(), state, port: spec.port, log: spec.log.clone() });
+                servers.push(ServerStatus {
+                    name: name.clone(),
+                    state,
+                    ready: None,
+                    port: spec.port,
+                    log: spec.log.clone(),
+                });
             }
         }
         let layout = &self.layout;
-        let site = Site { layout, toolchain: &self.toolchain, ports: &self.ports };
+        let site = self.site();
         let description = Description {
             folder: layout.folder().to_owned(),
             kubeconfig: layout.kubeconfig(),
@@ -274,28 +312,6 @@ impl Cluster {
         self.processes.get_mut(name).ok_or_else(|| RigError::UnknownServer { name: name.to_owned(), known })
     }
 
-    async fn wait_for_port(&mut self, name: &str, purpose: Purpose) -> Result<(), RigError> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.port(purpose)));
-        self.wait_until(name, || async move {
-            tokio::net::TcpStream::connect(address).await.map(drop).map_err(|error| error.to_string())
-        })
-        .await
-    }
-
-    /// The body of a failing `/readyz` holds "ok" lines: only the status counts.
-    async fn wait_for_api_server(&mut self) -> Result<(), RigError> {
-        let kubeconfig = self.layout.kubeconfig();
-        self.wait_until(API_SERVER, || {
-            let kubeconfig = kubeconfig.clone();
-            async move {
-                let client = client_from(kubeconfig).await.map_err(|error| error.to_string())?;
-                let request = http::Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
-                client.request_text(request).await.map(drop).map_err(|error| error.to_string())
-            }
-        })
-        .await
-    }
-
     async fn wait_until<F, Fut>(&mut self, name: &str, mut look: F) -> Result<(), RigError>
     where
         F: FnMut() -> Fut,
@@ -315,20 +331,6 @@ impl Cluster {
             tokio::time::sleep(POLL).await;
         }
     }
-}
-
-/// A client that never retries by itself, from a kubeconfig.
-///
-/// # Errors
-/// [`RigError::Client`] when the kubeconfig cannot be used.
-pub async fn client_from(path: PathBuf) -> Result<kube::Client, RigError> {
-    let failed = |reason: String| RigError::Client { kubeconfig: path.clone(), reason };
-    let kubeconfig = Kubeconfig::read_from(&path).map_err(|error| failed(error.to_string()))?;
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    config.default_retry = false;
-    kube::Client::try_from(config).map_err(|error| failed(error.to_string()))
 }
 
 fn random_token() -> Result<String, RigError> {

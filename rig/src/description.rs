@@ -74,6 +74,8 @@ pub struct ServerStatus {
     pub name: String,
     /// What it is doing.
     pub state: ProcessState,
+    /// Whether it answers: the API server's `/readyz`, etcd's `/health`. Absent for the others and where nobody looked.
+    pub ready: Option<bool>,
     /// The port it listens on, where it does.
     pub port: Option<u16>,
     /// Its log.

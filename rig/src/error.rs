@@ -149,11 +149,11 @@ pub enum RigError {
         #[source]
         source: serde_json::Error,
     },
-    /// The API server could not be reached with the kubeconfig of the cluster.
-    #[error("cannot make a client from `{}`: {reason}", kubeconfig.display())]
+    /// A kubeconfig or a certificate cannot be used.
+    #[error("cannot make a client from `{}`: {reason}", config.display())]
     Client {
-        /// The kubeconfig.
-        kubeconfig: PathBuf,
+        /// The kubeconfig, or the folder of certificates.
+        config: PathBuf,
         /// Why not.
         reason: String,
     },
@@ -182,5 +182,17 @@ impl RigError {
     pub fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> RigError {
         let action = action.into();
         move |source| RigError::Api { action, source: Box::new(source) }
+    }
+
+    /// The text with everything that led to it, in one line unless a log is part of it.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
     }
 }

@@ -15,6 +15,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::RigError;
 
@@ -80,24 +81,56 @@ impl Layout {
         self.folder.join("logs").join(format!("{server}.log"))
     }
 
-    /// Makes the folder and its sub-folders. An existing folder must be empty.
+    /// Makes the folder and its sub-folders. An existing folder must be empty: then it is ours from here on.
     ///
     /// # Errors
     /// [`RigError::FolderInUse`] when something is in the folder, [`RigError::File`] when it cannot be made.
-    pub fn create(&self) -> Result<(), RigError> {
+    pub fn create(&self) -> Result<OwnedFolder, RigError> {
         if let Ok(mut entries) = fs::read_dir(&self.folder)
             && entries.next().is_some()
         {
             return Err(RigError::FolderInUse { folder: self.folder.clone() });
         }
-        for folder in [self.folder.clone(), self.pki(), self.folder.join("config"), self.folder.join("logs")] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&folder)
-                .map_err(RigError::file("create", &folder))?;
+        let make = |folder: &Path| {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(RigError::file("create", folder))
+        };
+        make(&self.folder)?;
+        let owned = OwnedFolder { folder: self.folder.clone(), kept: false };
+        for folder in [self.pki(), self.folder.join("config"), self.folder.join("logs")] {
+            make(&folder)?;
         }
-        Ok(())
+        Ok(owned)
+    }
+}
+
+/// A folder that we made and that goes with everything in it when this is dropped, unless it is kept.
+#[derive(Debug)]
+pub struct OwnedFolder {
+    folder: PathBuf,
+    kept: bool,
+}
+
+impl OwnedFolder {
+    /// Leaves the folder where it is.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for OwnedFolder {
+    fn drop(&mut self) {
+        /// A server that was just killed may still finish a write.
+        const TRIES: u32 = 50;
+        if self.kept {
+            return;
+        }
+        for _ in 0..TRIES {
+            if fs::remove_dir_all(&self.folder).is_ok() || !self.folder.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

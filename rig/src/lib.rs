@@ -21,6 +21,7 @@ pub mod kubeconfig;
 pub mod layout;
 pub mod nodes;
 pub mod ports;
+pub mod probe;
 pub mod process;
 pub mod seed;
 pub mod servers;

@@ -7,10 +7,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rig::cluster::client_from;
 use rig::control::{Action, Answer, ask};
-use rig::description::Description;
+use rig::description::{Description, ServerStatus};
 use rig::layout::Layout;
+use rig::probe::client_from;
 use rig::process::ProcessState;
 use rig::seed::SeedOptions;
 use rig::supervisor::{Lifetime, run};
@@ -149,12 +149,7 @@ fn main() -> ExitCode {
     match Cli::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = format!("error: {error}\n");
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                text.push_str(&format!("caused by: {cause}\n"));
-                source = cause.source();
-            }
+            let text = format!("error: {}\n", error.with_causes());
             let _ = std::io::stderr().write_all(text.as_bytes());
             ExitCode::FAILURE
         }
@@ -167,12 +162,12 @@ impl Subject {
             Self::Up(up) if up.supervise || up.until_stdin_closes => supervise(&up),
             Self::Up(up) => detach(&up),
             Self::Down { target, keep } => down(&target, keep),
-            Self::Status(target) => request(&target, Action::Status),
-            Self::Start(on) => request(&on.target, Action::Start(on.server)),
-            Self::Stop(on) => request(&on.target, Action::Stop(on.server)),
-            Self::Kill(on) => request(&on.target, Action::Kill(on.server)),
-            Self::Pause(on) => request(&on.target, Action::Pause(on.server)),
-            Self::Resume(on) => request(&on.target, Action::Resume(on.server)),
+            Self::Status(target) => status(&target),
+            Self::Start(on) => change(&on, Action::Start),
+            Self::Stop(on) => change(&on, Action::Stop),
+            Self::Kill(on) => change(&on, Action::Kill),
+            Self::Pause(on) => change(&on, Action::Pause),
+            Self::Resume(on) => change(&on, Action::Resume),
             Self::Seed { target, size, seed } => fill(&target, size, seed),
         }
     }
@@ -223,11 +218,11 @@ fn supervise(up: &Up) -> Result<(), RigError> {
             true => serde_json::to_string(&Answer::Done(Box::new(description.clone()))),
             false => serde_json::to_string(description),
         };
-        say(&line.unwrap_or_default());
+        say(&line.unwrap_or_default())
     };
     let result = runtime.block_on(run(Layout::new(absolute(&up.target.folder)), &up.options(), lifetime, ready));
     if let (true, Err(error)) = (up.supervise, &result) {
-        say(&serde_json::to_string(&Answer::Failed(with_causes(error))).unwrap_or_default());
+        say(&serde_json::to_string(&Answer::Failed(error.with_causes())).unwrap_or_default());
         return Ok(());
     }
     result
@@ -275,9 +270,23 @@ fn down(target: &Target, keep: bool) -> Result<(), RigError> {
     }
 }
 
-fn request(target: &Target, action: Action) -> Result<(), RigError> {
-    let description = ask(&Layout::new(absolute(&target.folder)), action)?;
+fn status(target: &Target) -> Result<(), RigError> {
+    let description = ask(&Layout::new(absolute(&target.folder)), Action::Status)?;
     print(&description, target.output);
+    Ok(())
+}
+
+/// Asks for something about one server and says how that server is afterwards.
+fn change(on: &ServerTarget, action: fn(String) -> Action) -> Result<(), RigError> {
+    let description = ask(&Layout::new(absolute(&on.target.folder)), action(on.server.clone()))?;
+    match on.target.output {
+        Output::Json => print(&description, Output::Json),
+        Output::Text => {
+            for server in description.servers.iter().filter(|server| server.name == on.server) {
+                say(&server_line(server));
+            }
+        }
+    }
     Ok(())
 }
 
@@ -288,37 +297,37 @@ fn print(description: &Description, output: Output) {
     }
     if let Some(milliseconds) = description.ready_after_milliseconds {
         let took = Duration::from_millis(milliseconds).as_secs_f64();
-        say(&format!("{}: ready after {took:.1} s", description.folder.display()));
+        let template = description.template.as_ref().map(|name| format!(", a copy of `{name}`")).unwrap_or_default();
+        say(&format!("{}: ready after {took:.1} s{template}", description.folder.display()));
     }
     for server in &description.servers {
-        let state = match &server.state {
-            ProcessState::Stopped => "stopped".to_owned(),
-            ProcessState::Running { pid } => format!("running, pid {pid}"),
-            ProcessState::Paused { pid } => format!("paused, pid {pid}"),
-            ProcessState::Ended { status } => format!("ended by itself ({status}); see {}", server.log.display()),
-        };
-        let port = server.port.map(|port| format!(", 127.0.0.1:{port}")).unwrap_or_default();
-        say(&format!("  {:<24} {state}{port}", server.name));
+        say(&server_line(server));
     }
     say(&format!("  export KUBECONFIG={}", description.kubeconfig.display()));
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
+fn server_line(server: &ServerStatus) -> String {
+    let state = match &server.state {
+        ProcessState::Stopped => "stopped".to_owned(),
+        ProcessState::Running { pid } => format!("running, pid {pid}"),
+        ProcessState::Paused { pid } => format!("paused, pid {pid}"),
+        ProcessState::Ended { status } => format!("ended by itself ({status}); see {}", server.log.display()),
+    };
+    let port = server.port.map(|port| format!(", 127.0.0.1:{port}")).unwrap_or_default();
+    let ready = match server.ready {
+        Some(true) => ", ready",
+        Some(false) => ", not ready",
+        None => "",
+    };
+    format!("  {:<24} {state}{port}{ready}", server.name)
 }
 
 fn absolute(folder: &std::path::Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
-fn say(line: &str) {
-    // Whoever reads may have stopped reading.
+/// Gives false when whoever reads has stopped reading.
+fn say(line: &str) -> bool {
     let mut stdout = std::io::stdout();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok()
 }

@@ -29,8 +29,6 @@ pub enum Purpose {
     Etcd = 1,
     /// The API server.
     ApiServer = 2,
-    /// kwok's own server (kubelet API of its nodes).
-    Kwok = 3,
     /// helm-controller's metrics.
     HelmMetrics = 4,
     /// helm-controller's health probe.

@@ -101,7 +101,7 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|source| RigError::Spawn { program: self.spec.name.clone(), source })?;
+            .map_err(|source| RigError::Spawn { program: format!("setpriv (for {})", self.spec.name), source })?;
         self.child = Some(child);
         self.paused = false;
         self.ended = None;

@@ -2,6 +2,7 @@
 //! asked to, when it is signalled, or when the pipe it was given closes.
 
 use std::io::Read as _;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,12 +25,8 @@ pub enum Lifetime {
     UntilStdinCloses,
 }
 
-enum Next {
-    Continue,
-    End { keep: bool },
-}
-
-/// Brings a cluster up, says so through `ready`, and owns it until its end.
+/// Brings a cluster up, says so through `ready`, and owns it until its end. `ready` gives false when nobody is there any
+/// more to hear it; then the end is at once.
 ///
 /// Must be called on the main thread of a current-thread runtime (see [`crate::process`]).
 ///
@@ -39,63 +36,46 @@ pub async fn run(
     folder: Layout,
     options: &UpOptions,
     lifetime: Lifetime,
-    ready: impl FnOnce(&Description),
+    ready: impl FnOnce(&Description) -> bool,
 ) -> Result<(), RigError> {
     let toolchain = Toolchain::find()?;
     let mut closed = watch_stdin(lifetime);
     let mut terminate = signal(SignalKind::terminate()).map_err(RigError::file("catch", "SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RigError::file("catch", "SIGINT"))?;
-    // The terminal that started it may close.
-    let mut hang_up = signal(SignalKind::hangup()).map_err(RigError::file("catch", "SIGHUP"))?;
+    // Caught and ignored: the terminal that started the cluster may close.
+    let _hang_up = signal(SignalKind::hangup()).map_err(RigError::file("catch", "SIGHUP"))?;
 
-    let brought_up = tokio::select! {
-        cluster = Cluster::up(folder.clone(), toolchain, options) => Some(cluster),
-        _ = &mut closed => None,
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-    };
-    let mut cluster = match brought_up {
-        Some(Ok(cluster)) => cluster,
-        ended => {
-            // Dropping the half-started cluster has killed its servers. A folder that is somebody else's stays.
-            let in_use = matches!(ended, Some(Err(RigError::FolderInUse { .. })));
-            if !in_use {
-                let _ = std::fs::remove_dir_all(folder.folder());
-            }
-            return ended.map_or(Ok(()), |result| result.map(drop));
-        }
+    // A start that is given up is dropped, and its servers and folder with it.
+    let mut cluster = tokio::select! {
+        cluster = Cluster::up(folder, toolchain, options) => cluster?,
+        _ = &mut closed => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
     };
     let listener = cluster.ports().control().and_then(|listener| {
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
     });
     let listener = listener.map_err(RigError::file("listen on", "the control port"))?;
-    ready(&cluster.describe()?);
+    if !ready(&cluster.status().await?) {
+        return cluster.down(false).await;
+    }
 
-    let mut farewell = None;
-    let keep = loop {
-        let next = tokio::select! {
-            connection = listener.accept() => match connection {
-                Ok((connection, _)) => answer(&mut cluster, connection, &mut farewell).await,
-                Err(_) => Next::Continue,
-            },
-            _ = &mut closed => Next::End { keep: false },
-            _ = terminate.recv() => Next::End { keep: false },
-            _ = interrupt.recv() => Next::End { keep: false },
-            _ = hang_up.recv() => Next::Continue,
-        };
-        if let Next::End { keep } = next {
-            break keep;
-        }
+    let asked = tokio::select! {
+        asked = answer_until_down(&mut cluster, &listener) => Some(asked),
+        _ = &mut closed => None,
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
     };
-    let description = cluster.describe();
+    let (description, keep) = (cluster.status().await, asked.as_ref().is_some_and(|asked| asked.keep));
     let ended = cluster.down(keep).await;
-    if let Some(connection) = farewell {
-        let answer = match (&ended, &description) {
-            (Ok(()), Ok(description)) => Answer::Done(Box::new(description.clone())),
-            (Err(error), _) | (_, Err(error)) => Answer::Failed(error.to_string()),
+    if let Some(asked) = asked {
+        let answer = match (&ended, description) {
+            (Ok(()), Ok(description)) => Answer::Done(Box::new(description)),
+            (Err(error), _) => Answer::Failed(error.with_causes()),
+            (Ok(()), Err(error)) => Answer::Failed(error.with_causes()),
         };
-        reply(connection, &answer).await;
+        reply(asked.connection, &answer).await;
     }
     ended
 }
@@ -122,40 +102,55 @@ fn watch_stdin(lifetime: Lifetime) -> oneshot::Receiver<()> {
     receiver
 }
 
-async fn answer(cluster: &mut Cluster, mut connection: TcpStream, farewell: &mut Option<TcpStream>) -> Next {
+/// Who asked for the end, and how.
+struct DownAsked {
+    connection: TcpStream,
+    keep: bool,
+}
+
+async fn answer_until_down(cluster: &mut Cluster, listener: &TcpListener) -> DownAsked {
+    loop {
+        let Ok((mut connection, _)) = listener.accept().await else { continue };
+        let action = match requested(&mut connection, cluster.token()).await {
+            Ok(Action::Down { keep }) => return DownAsked { connection, keep },
+            Ok(action) => action,
+            Err(refusal) => {
+                reply(connection, &Answer::Failed(refusal)).await;
+                continue;
+            }
+        };
+        let answer = match perform(cluster, &action).await {
+            Ok(description) => Answer::Done(Box::new(description)),
+            Err(error) => Answer::Failed(error.with_causes()),
+        };
+        reply(connection, &answer).await;
+    }
+}
+
+async fn requested(connection: &mut TcpStream, token: &str) -> Result<Action, String> {
+    /// A request is one short line of a program on this machine.
+    const REQUEST_TIME: Duration = Duration::from_secs(5);
     let mut line = String::new();
-    if BufReader::new(&mut connection).read_line(&mut line).await.is_err() {
-        return Next::Continue;
+    let mut reader = BufReader::new(connection);
+    match tokio::time::timeout(REQUEST_TIME, reader.read_line(&mut line)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err("no request came".to_owned()),
     }
-    let request: Request = match serde_json::from_str(&line) {
-        Ok(request) => request,
-        Err(error) => {
-            reply(connection, &Answer::Failed(format!("not a request: {error}"))).await;
-            return Next::Continue;
-        }
-    };
-    if request.token != cluster.token() {
-        reply(connection, &Answer::Failed("the token is not this cluster's".to_owned())).await;
-        return Next::Continue;
+    let request: Request = serde_json::from_str(&line).map_err(|error| format!("not a request: {error}"))?;
+    if request.token == token { Ok(request.action) } else { Err("the token is not this cluster's".to_owned()) }
+}
+
+async fn perform(cluster: &mut Cluster, action: &Action) -> Result<Description, RigError> {
+    match action {
+        Action::Start(server) => cluster.start(server).await?,
+        Action::Stop(server) => cluster.stop(server).await?,
+        Action::Kill(server) => cluster.kill(server).await?,
+        Action::Pause(server) => cluster.pause(server)?,
+        Action::Resume(server) => cluster.resume(server)?,
+        Action::Status | Action::Down { .. } => {}
     }
-    let done = match &request.action {
-        Action::Status => Ok(()),
-        Action::Start(server) => cluster.start(server).await,
-        Action::Stop(server) => cluster.stop(server).await,
-        Action::Kill(server) => cluster.kill(server).await,
-        Action::Pause(server) => cluster.pause(server),
-        Action::Resume(server) => cluster.resume(server),
-        Action::Down { keep } => {
-            *farewell = Some(connection);
-            return Next::End { keep: *keep };
-        }
-    };
-    let answer = match done.and_then(|()| cluster.describe()) {
-        Ok(description) => Answer::Done(Box::new(description)),
-        Err(error) => Answer::Failed(error.to_string()),
-    };
-    reply(connection, &answer).await;
-    Next::Continue
+    cluster.status().await
 }
 
 async fn reply(mut connection: TcpStream, answer: &Answer) {

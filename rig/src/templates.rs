@@ -9,7 +9,7 @@
 //! clusters starts one of them without a template.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Command;
@@ -73,7 +73,13 @@ pub async fn folder(name: &str, toolchain: &Toolchain) -> Result<PathBuf, RigErr
     fs::create_dir_all(&templates).map_err(RigError::file("create", &templates))?;
     let lock_path = templates.join(format!("{name}.lock"));
     let lock = fs::File::create(&lock_path).map_err(RigError::file("create", &lock_path))?;
-    lock.lock().map_err(RigError::file("lock", &lock_path))?;
+    // Not a blocking wait: this process must be able to end meanwhile.
+    while let Err(refused) = lock.try_lock() {
+        match refused {
+            TryLockError::WouldBlock => tokio::time::sleep(Duration::from_millis(100)).await,
+            TryLockError::Error(source) => return Err(RigError::File { action: "lock", path: lock_path, source }),
+        }
+    }
     if wanted.exists() {
         return Ok(wanted);
     }

@@ -8,7 +8,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rig::certificates::Validity;
@@ -102,7 +102,7 @@ impl ControlPlane {
     /// else. Without controllers. It ends with the test process.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<ControlPlane> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start_with(&Options::default(), None))
+        SHARED.get_or_init(|| Self::start_with(&Options::default().template("empty"), None))
     }
 
     fn start_with(options: &Options, permit: Option<Permit>) -> Self {
@@ -173,7 +173,7 @@ impl ControlPlane {
 
     /// A client of group system:masters that retries nothing.
     pub async fn client(&self) -> kube::Client {
-        rig::cluster::client_from(self.kubeconfig()).await.unwrap()
+        rig::probe::client_from(self.kubeconfig()).await.unwrap()
     }
 
     /// What the real kubectl prints; fails the test when kubectl fails.
@@ -188,6 +188,20 @@ impl ControlPlane {
 
     /// The same as [`ControlPlane::kubectl`], with something on its standard input.
     pub fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.run_kubectl(arguments, input);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {arguments:?}: {}\n{errors}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What kubectl says on standard error; fails the test when kubectl succeeds.
+    pub fn kubectl_error(&self, arguments: &[&str]) -> String {
+        let output = self.run_kubectl(arguments, "");
+        assert!(!output.status.success(), "kubectl {arguments:?} succeeded");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn run_kubectl(&self, arguments: &[&str], input: &str) -> Output {
         let mut kubectl = Command::new(self.program("kubectl"))
             .args(arguments)
             .env("KUBECONFIG", self.kubeconfig())
@@ -199,14 +213,7 @@ impl ControlPlane {
             .spawn()
             .unwrap();
         kubectl.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = kubectl.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "kubectl {arguments:?}: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
+        kubectl.wait_with_output().unwrap()
     }
 
     /// What the real etcdctl prints, with a client certificate.

@@ -1,10 +1,13 @@
 //! The throwaway control plane itself: it works as a cluster does, and nothing of it outlives its test.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::control_plane::{ControlPlane, Options};
+use rig::description::Description;
+
+use super::control_plane::{ControlPlane, Options, rig_command};
 
 /// Whether something listens on the port of a URL.
 fn listens(url: &str) -> bool {
@@ -46,6 +49,78 @@ fn servers_die_with_a_supervisor_that_is_killed() {
     assert!(killed.success());
     assert!(soon(|| !listens(control_plane.server())), "the API server outlived its supervisor");
     assert!(soon(|| !listens(&control_plane.etcd().url)), "etcd outlived its supervisor");
+}
+
+#[test]
+fn everything_ends_when_the_holder_of_the_pipe_is_killed() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("cluster");
+    // In the place of a test process: it holds the pipe, and SIGKILL gives it no chance to clean up.
+    let mut holder = Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn().unwrap();
+    let mut supervisor = rig_command()
+        .arg("up")
+        .arg(&folder)
+        .args(["--bare", "--until-stdin-closes"])
+        .stdin(holder.stdout.take().unwrap())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let description: Description = serde_json::from_str(&line).unwrap();
+    assert!(listens(&description.api_server.url));
+
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(supervisor.wait().unwrap().success());
+    assert!(!listens(&description.api_server.url) && !listens(&description.etcd.url));
+    assert!(!folder.exists());
+}
+
+#[test]
+fn a_folder_that_holds_something_is_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("precious"), "text").unwrap();
+    for command in ["up", "down"] {
+        let output = rig_command().arg(command).arg(place.path()).output().unwrap();
+        assert!(!output.status.success(), "{command} of somebody's folder is refused");
+    }
+    assert_eq!(std::fs::read_to_string(place.path().join("precious")).unwrap(), "text");
+}
+
+#[test]
+fn a_failed_start_says_why_and_leaves_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("cluster");
+    let output =
+        rig_command().arg("up").arg(&folder).args(["--bare", "--api-server-flag=--no-such-flag"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("kube-apiserver ended") && said.contains("no-such-flag"), "{said}");
+    assert!(!folder.exists());
+}
+
+#[test]
+fn an_api_service_without_a_backend_is_unavailable() {
+    let control_plane = ControlPlane::start(&Options::default());
+    control_plane.apply(
+        "
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.gone.example}
+spec:
+  group: gone.example
+  version: v1
+  service: {name: nobody, namespace: default}
+  insecureSkipTLSVerify: true
+  groupPriorityMinimum: 1000
+  versionPriority: 10
+",
+    );
+    let reason = "--for=jsonpath={.status.conditions[?(@.type=='Available')].reason}=ServiceNotFound";
+    control_plane.kubectl(&["wait", reason, "apiservice/v1.gone.example", "--timeout=60s"]);
+    let client_error = control_plane.kubectl_error(&["get", "--raw", "/apis/gone.example/v1"]);
+    assert!(client_error.contains("ServiceUnavailable"), "{client_error}");
 }
 
 #[test]
