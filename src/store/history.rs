@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::backend::StoredFile;
 use super::error::StoreError;
 use super::hash::ContentHash;
 use super::log_entry::{LogEntry, Op, entry_name};
@@ -31,6 +32,13 @@ pub struct PackRef {
     pub size: u64,
     /// What it holds.
     pub kind: PackKind,
+}
+
+impl PackRef {
+    /// A pack that is there although no log entry describes it.
+    pub(crate) fn of_listed(file: &StoredFile) -> Self {
+        Self { name: file.name.clone(), size: file.size, kind: PackKind::Content }
+    }
 }
 
 /// A committed snapshot.
@@ -89,6 +97,13 @@ impl History {
     /// Whether a snapshot with this number was forgotten.
     pub fn is_forgotten(&self, number: u64) -> bool {
         self.forgotten.iter().any(|snapshot| snapshot.number == number)
+    }
+
+    /// Whether the entry with this number could be read, whatever it is.
+    pub(crate) fn is_known(&self, number: u64) -> bool {
+        let unreadable =
+            self.changes.iter().any(|(other, change)| *other == number && matches!(change, Change::Unreadable));
+        self.hashes.contains_key(&number) && !unreadable
     }
 
     /// The newest entry.

@@ -63,6 +63,21 @@ impl Repository {
         Ok(Self { backend, id: file.id.into() })
     }
 
+    /// The same without looking at `repo.json`, for who wants to know what is damaged.
+    pub(crate) fn over(backend: Arc<dyn Backend>) -> Self {
+        Self { backend, id: "".into() }
+    }
+
+    /// Reads a log wherever it is.
+    pub(crate) async fn read_history(backend: &dyn Backend) -> Result<History, StoreError> {
+        read_log(backend).await
+    }
+
+    /// A file that may lie in a repository's folder.
+    pub(crate) fn is_harmless(name: &str) -> bool {
+        super::init::is_harmless(name)
+    }
+
     /// The random id given at `init`.
     pub fn id(&self) -> &str {
         &self.id

@@ -43,6 +43,15 @@ pub(crate) enum MemberKind {
 }
 
 impl MemberKind {
+    /// For messages.
+    pub(crate) const fn noun(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Tree => "tree",
+            Self::Snapshot => "snapshot body",
+        }
+    }
+
     const fn letter(self) -> &'static str {
         match self {
             Self::Object => "o",

@@ -9,7 +9,12 @@ mod index;
 mod spool;
 mod stream;
 
-pub(crate) use contents::MemberKind;
-pub(crate) use index::{BlobReader, PackIndex};
+pub(crate) use contents::{Frame, Member, MemberKind, PackContents, TAR_END_BYTES, member_span, tar_header};
+pub(crate) use index::{BlobReader, PackIndex, read_contents};
+/// Whether a name is one that a pack could have.
+pub(crate) fn is_pack_name(name: &str) -> bool {
+    PackName::stem(name).is_some()
+}
+
 pub(crate) use spool::private_file;
 pub(crate) use stream::{PackName, PackStream, random_hex};

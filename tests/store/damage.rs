@@ -1,0 +1,161 @@
+//! I3: one flipped or missing byte anywhere is found, and what it costs is named.
+
+use std::sync::Arc;
+
+use snapback::maintain::verify::{Damage, VerifyLevel, VerifyOptions, VerifyReport, verify};
+use snapback::progress::Silent;
+use snapback::store::backend::{Backend, Content, LocalBackend, MemoryBackend};
+use snapback::store::{Head, Repository};
+
+use super::sample::{back_up, files, restore};
+
+/// A small repository: three snapshots, the second one changed, the third not.
+async fn small(place: Arc<dyn Backend>) -> Head {
+    Repository::init(Arc::clone(&place)).await.unwrap();
+    for state in ["old", "new", "new"] {
+        let content =
+            files(&[("cluster/a.json", "stays"), ("cluster/b.json", state), ("files/deep/er/c", "stays too")]);
+        back_up(Arc::clone(&place), &content).await.unwrap();
+    }
+    Repository::open(place).await.unwrap().history().await.unwrap().head().unwrap()
+}
+
+async fn look(place: &Arc<dyn Backend>, level: VerifyLevel, head: Head) -> VerifyReport {
+    let options = VerifyOptions { level, remembered: Some(head) };
+    verify(Arc::clone(place), &options, &Silent).await.unwrap()
+}
+
+async fn replace(place: &Arc<dyn Backend>, name: &str, bytes: &[u8]) {
+    place.delete(name).await.unwrap();
+    place.create(name, Content::Bytes(bytes)).await.unwrap();
+}
+
+/// The damage to `name`, which must be there and name the snapshots that it costs.
+fn found<'a>(report: &'a VerifyReport, name: &str, what: &str) -> &'a Damage {
+    let damage = report.damage.iter().find(|damage| damage.file == name);
+    let damage = damage.unwrap_or_else(|| panic!("{what} of {name} was not found: {:?}", report.damage));
+    if name.starts_with("packs/") {
+        assert!(!damage.snapshots.is_empty(), "{what} of {name}: {damage:?}");
+    }
+    if let Some(number) = name.strip_prefix("log/").and_then(|rest| rest.trim_end_matches(".json").parse::<u64>().ok())
+    {
+        assert!(number == 0 || damage.snapshots == [number], "{what} of {name}: {damage:?}");
+    }
+    damage
+}
+
+#[tokio::test]
+async fn a_sound_repository_is_sound_at_every_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let places: [Arc<dyn Backend>; 2] =
+        [Arc::new(MemoryBackend::default()), Arc::new(LocalBackend::new(folder.path().join("repository")))];
+    for place in places {
+        let head = small(Arc::clone(&place)).await;
+        for level in [VerifyLevel::Names, VerifyLevel::Bytes, VerifyLevel::Objects] {
+            let report = look(&place, level, head).await;
+            assert!(report.is_sound() && report.notes.is_empty(), "{report:?}");
+            assert_eq!(report.checked.snapshots, 3);
+        }
+        let unremembered = VerifyOptions { level: VerifyLevel::Names, remembered: None };
+        let report = verify(Arc::clone(&place), &unremembered, &Silent).await.unwrap();
+        assert!(report.is_sound() && report.notes.len() == 1, "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_flipped_byte_is_found() {
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    let head = small(Arc::clone(&place)).await;
+    for file in place.list("").await.unwrap() {
+        let bytes = place.read(&file.name).await.unwrap();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            replace(&place, &file.name, &flipped).await;
+            let report = look(&place, VerifyLevel::Bytes, head).await;
+            found(&report, &file.name, &format!("byte {at}"));
+            if at % 16 == 0 {
+                found(&look(&place, VerifyLevel::Objects, head).await, &file.name, &format!("byte {at}"));
+            }
+        }
+        replace(&place, &file.name, &bytes).await;
+    }
+    assert!(look(&place, VerifyLevel::Objects, head).await.is_sound());
+}
+
+#[tokio::test]
+async fn every_cut_lengthened_or_removed_file_is_found_at_every_level() {
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    let head = small(Arc::clone(&place)).await;
+    for file in place.list("").await.unwrap() {
+        let bytes = place.read(&file.name).await.unwrap();
+        let cuts = [0, 1, bytes.len() / 3, bytes.len() / 2, bytes.len() * 9 / 10, bytes.len() - 1];
+        let mut wrong: Vec<Option<Vec<u8>>> = cuts.iter().map(|cut| Some(bytes[..*cut].to_vec())).collect();
+        wrong.push(Some([bytes.as_slice(), b"\0"].concat()));
+        wrong.push(None);
+        for wrong in wrong {
+            match &wrong {
+                Some(wrong) => replace(&place, &file.name, wrong).await,
+                None => place.delete(&file.name).await.unwrap(),
+            }
+            for level in [VerifyLevel::Names, VerifyLevel::Bytes, VerifyLevel::Objects] {
+                let report = look(&place, level, head).await;
+                found(&report, &file.name, &format!("{:?} bytes", wrong.as_ref().map(Vec::len)));
+            }
+            replace(&place, &file.name, &bytes).await;
+        }
+    }
+    assert!(look(&place, VerifyLevel::Objects, head).await.is_sound());
+}
+
+#[tokio::test]
+async fn a_damaged_pack_costs_exactly_what_cannot_be_read_any_more() {
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    let head = small(Arc::clone(&place)).await;
+    let repository = Repository::open(Arc::clone(&place)).await.unwrap();
+    let history = repository.history().await.unwrap();
+    let [first, second, third] = history.snapshots() else { panic!("three snapshots were written") };
+    let added = second.packs.iter().find(|pack| !first.packs.contains(pack)).unwrap().name.clone();
+    assert_eq!(second.packs, third.packs);
+    place.delete(&added).await.unwrap();
+    for level in [VerifyLevel::Names, VerifyLevel::Bytes, VerifyLevel::Objects] {
+        let report = look(&place, level, head).await;
+        assert_eq!(report.damage.len(), 1, "{report:?}");
+        assert_eq!(found(&report, &added, "removal").snapshots, [2, 3]);
+    }
+    assert!(restore(Arc::clone(&place), first).await.is_ok());
+    assert!(restore(Arc::clone(&place), second).await.is_err());
+
+    // The first frame of the first pack holds the objects: trees stay readable, and the lost paths have names.
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    let head = small(Arc::clone(&place)).await;
+    let history = Repository::open(Arc::clone(&place)).await.unwrap().history().await.unwrap();
+    let name = &history.snapshots()[0].packs[0].name;
+    let mut bytes = place.read(name).await.unwrap();
+    bytes[40] ^= 0xff;
+    replace(&place, name, &bytes).await;
+    for level in [VerifyLevel::Bytes, VerifyLevel::Objects] {
+        let report = look(&place, level, head).await;
+        let damage = found(&report, name, "byte 40");
+        assert_eq!(damage.snapshots, [1, 2, 3]);
+        assert_eq!(damage.objects, ["cluster/a.json", "cluster/b.json", "files/deep/er/c"], "{damage:?}");
+        assert_eq!(damage.object_count, 3);
+    }
+}
+
+#[tokio::test]
+async fn foreign_files_and_packs_that_nothing_names_are_notes() {
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    let head = small(Arc::clone(&place)).await;
+    let orphan = format!("packs/aa/{}.12345678.tar.zst", "a".repeat(64));
+    for name in ["packs/notes.txt", "log/7.json", "hello", orphan.as_str()] {
+        place.create(name, Content::Bytes(b"x")).await.unwrap();
+    }
+    let report = look(&place, VerifyLevel::Names, head).await;
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!(report.notes.len(), 4, "{report:?}");
+    // Its bytes do not have the hash in its name: damage, though it costs nothing.
+    let report = look(&place, VerifyLevel::Bytes, head).await;
+    assert_eq!(report.damage.iter().map(|damage| damage.file.as_str()).collect::<Vec<_>>(), [orphan.as_str()]);
+    assert!(report.damage[0].snapshots.is_empty());
+}
