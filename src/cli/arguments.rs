@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::exit;
 use super::output::Format;
@@ -53,6 +53,26 @@ pub(crate) struct Everywhere {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a repository in a new or empty folder
+    Init,
+    /// Take a snapshot of the cluster and every configured source
+    Backup(BackupArguments),
+    /// List the snapshots of the repository
+    Snapshots,
+    /// Show what a snapshot is, or one object of it
+    Show(ShowArguments),
+    /// List what lies in a snapshot
+    Ls(LsArguments),
+    /// Show what changed between two snapshots, or since one
+    Diff(DiffArguments),
+    /// Show what became of an object from snapshot to snapshot
+    History(HistoryArguments),
+    /// Check that the repository is whole
+    Verify(VerifyArguments),
+    /// Put the cluster back as it was in a snapshot
+    Restore(RestoreArguments),
+    /// Write a snapshot's objects as YAML that kubectl applies
+    Export(ExportArguments),
     /// Print the program's version and the formats it speaks
     Version,
     /// Print a completion script for a shell
@@ -65,11 +85,168 @@ impl Command {
     /// The name as it is typed.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
+            Self::Init => "init",
+            Self::Backup(_) => "backup",
+            Self::Snapshots => "snapshots",
+            Self::Show(_) => "show",
+            Self::Ls(_) => "ls",
+            Self::Diff(_) => "diff",
+            Self::History(_) => "history",
+            Self::Verify(_) => "verify",
+            Self::Restore(_) => "restore",
+            Self::Export(_) => "export",
             Self::Version => "version",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
     }
+}
+
+/// The list in the help of every command that takes a snapshot's name.
+const NAMES: &str = "\
+A snapshot is named by its number (42 or #42), the beginning of its id, its label, `latest` (the newest of this cluster) \
+or `latest~2` (the second before it). `live` is the cluster as it is now.";
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// Name the snapshot, so that it can be found again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label: Option<String>,
+    /// Take Events and Leases too
+    #[arg(long)]
+    pub(crate) events: bool,
+    /// Take everything, or exactly what the upgrade plan's backup step lists
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) scope: ScopeName,
+    /// Take this etcd snapshot file, whatever the configuration says of etcd
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) etcd_snapshot: Option<PathBuf>,
+}
+
+/// A preset of what is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeName {
+    /// All there is
+    #[default]
+    Everything,
+    /// The list in the upgrade plan's backup step
+    Plan,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = NAMES)]
+pub(crate) struct ShowArguments {
+    /// The snapshot, or an object of it: a path as `ls` prints it, or TYPE[.GROUP]/NAMESPACE/NAME
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub(crate) snapshot: String,
+    /// Show what is secret
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = NAMES)]
+pub(crate) struct LsArguments {
+    /// The snapshot, or a folder of it: a path, or TYPE[.GROUP][/NAMESPACE]
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub(crate) snapshot: String,
+    /// List everything below, not only the folder itself
+    #[arg(long, short = 'R')]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = NAMES)]
+pub(crate) struct DiffArguments {
+    /// The snapshot before
+    #[arg(value_name = "A")]
+    pub(crate) first: String,
+    /// The snapshot after [default: live]
+    #[arg(value_name = "B")]
+    pub(crate) second: Option<String>,
+    /// Show noise too: resourceVersion, generation, managedFields, status
+    #[arg(long)]
+    pub(crate) all_fields: bool,
+    /// Show what is secret
+    #[arg(long)]
+    pub(crate) reveal: bool,
+    /// Exit with 1 when there are differences
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// A path as `ls` prints it, or TYPE[.GROUP]/NAMESPACE/NAME
+    #[arg(value_name = "PATH")]
+    pub(crate) path: String,
+    /// Show noise too: resourceVersion, generation, managedFields, status
+    #[arg(long)]
+    pub(crate) all_fields: bool,
+    /// Show what is secret
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// How deep to look
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) level: LevelName,
+}
+
+/// How deep `verify` looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelName {
+    /// The log, and that every file is there with its size
+    Names,
+    /// That, and the SHA-256 of every file
+    Bytes,
+    /// That, and every object, tree and reference, and the etcd file's own hash
+    #[default]
+    Objects,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = NAMES)]
+pub(crate) struct RestoreArguments {
+    /// The snapshot
+    #[arg(required_unless_present = "never_list")]
+    pub(crate) snapshot: Option<String>,
+    /// Print the plan; write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask (needed without a terminal)
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Do not watch for 90 seconds what garbage collection does to objects whose owners were made anew
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Print what a restore never touches, with the reasons
+    #[arg(long)]
+    pub(crate) never_list: bool,
+    /// Touch what a rule of the never-list covers all the same; may be repeated
+    #[arg(long, value_name = "RULE")]
+    pub(crate) force: Vec<String>,
+    /// Restore a snapshot that was taken of another cluster
+    #[arg(long)]
+    pub(crate) from_another_cluster: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = NAMES)]
+pub(crate) struct ExportArguments {
+    /// The snapshot
+    pub(crate) snapshot: String,
+    /// A new or empty folder, a file that ends in .tar, or - for a tar on standard output
+    #[arg(value_name = "DESTINATION", value_hint = ValueHint::AnyPath)]
+    pub(crate) destination: PathBuf,
+    /// Write every object as it was, with uid, resourceVersion, managedFields and status
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Write Secrets too, in files that only you can read
+    #[arg(long)]
+    pub(crate) reveal: bool,
 }
 
 #[derive(Debug, Args)]

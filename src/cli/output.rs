@@ -4,10 +4,13 @@
 //! as if it had been read. Any other failure to write, such as a full disk behind `> file`, fails the command.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use clap::ValueEnum;
 use indicatif::MultiProgress;
+use tokio::io::AsyncWrite;
 
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
@@ -121,6 +124,11 @@ impl Output {
         }
     }
 
+    /// Results as a stream of bytes.
+    pub(crate) const fn writer(&self) -> ResultWriter<'_> {
+        ResultWriter(self)
+    }
+
     /// Writes the one JSON document of a command: `schema` and `command` first, then the fields of `document`.
     pub(crate) fn json(&self, command: &str, document: serde_json::Value) {
         let mut fields = serde_json::Map::new();
@@ -206,4 +214,22 @@ impl Output {
 
 fn colour(on: bool, tone: Tone, text: &str) -> String {
     if on { format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code()) } else { text.to_owned() }
+}
+
+/// Writes results piece by piece.
+pub(crate) struct ResultWriter<'a>(&'a Output);
+
+impl AsyncWrite for ResultWriter<'_> {
+    fn poll_write(self: Pin<&mut Self>, _context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.raw(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }

@@ -5,8 +5,10 @@ use clap::Parser as _;
 use super::arguments::{Arguments, Command};
 use super::error::Failure;
 use super::exit::Exit;
+use super::interrupt::Interrupt;
 use super::output::Output;
-use super::{completions, man, version};
+use super::session::Session;
+use super::{backup, completions, diff, init, ls, man, show, snapshots, version};
 
 /// Runs the program.
 pub(crate) fn run() -> std::process::ExitCode {
@@ -36,6 +38,35 @@ fn start(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Command::Version => Ok(version::run(output)),
         Command::Completions(wanted) => Ok(completions::run(wanted, output)),
         Command::Man(wanted) => man::run(wanted, output),
+        _ => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, "cannot start").caused_by(&error))?;
+            let outcome = runtime.block_on(work(arguments, output));
+            // What still runs on a thread of its own after an interruption is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
+    }
+}
+
+/// Runs a command that reads or writes, until it ends or is interrupted.
+async fn work(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
+    let interrupt = Interrupt::default();
+    let session = Session::new(&arguments.everywhere, output, &interrupt)?;
+    let command = async {
+        match &arguments.command {
+            Command::Init => init::run(&session).await,
+            Command::Backup(wanted) => backup::run(&session, wanted).await,
+            Command::Snapshots => snapshots::run(&session).await,
+            Command::Show(wanted) => show::run(&session, wanted).await,
+            Command::Ls(wanted) => ls::run(&session, wanted).await,
+            Command::Diff(wanted) => diff::run(&session, wanted).await,
+            _ => Err(Failure::new(Exit::Failed, "not built yet")),
+        }
+    };
+    tokio::select! {
+        outcome = command => outcome,
+        failure = interrupt.wait() => Err(failure),
     }
 }
 

@@ -4,3 +4,7 @@
 //! names what is lost with it), I5 (nothing here writes to the repository), I11 (nothing prints).
 
 pub mod verify;
+
+mod yaml;
+
+pub use yaml::to_yaml;

@@ -26,7 +26,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
     --- stderr
     error: unrecognized subcommand 'versio'
 
-      tip: a similar subcommand exists: 'version'
+      tip: some similar subcommands exist: 'verify', 'version'
 
     Usage: snapback [OPTIONS] <COMMAND>
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A way of running snapback: its own home, its own working folder.
-pub struct Snapback {
+pub(crate) struct Snapback {
     home: tempfile::TempDir,
     variables: Vec<(String, PathBuf)>,
     hidden: Vec<(String, String)>,
@@ -16,47 +16,47 @@ pub struct Snapback {
 
 /// What one run said and how it ended.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub(crate) struct Run {
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// Exit code; -1 when a signal ended it.
-    pub code: i32,
+    pub(crate) code: i32,
 }
 
 impl Snapback {
     /// An empty home and working folder.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::Builder::new().prefix("snapback-home.").tempdir().expect("a temporary folder");
         let hidden = vec![(home.path().display().to_string(), "HOME".to_owned())];
         Self { home, variables: Vec::new(), hidden }
     }
 
     /// Sets `KUBECONFIG`.
-    pub fn with_kubeconfig(mut self, kubeconfig: &Path) -> Self {
+    pub(crate) fn with_kubeconfig(mut self, kubeconfig: &Path) -> Self {
         self.variables.push(("KUBECONFIG".to_owned(), kubeconfig.to_owned()));
         self
     }
 
     /// Replaces a text that changes from run to run by a name, in everything printed.
-    pub fn hiding(mut self, text: impl Into<String>, name: &str) -> Self {
+    pub(crate) fn hiding(mut self, text: impl Into<String>, name: &str) -> Self {
         self.hidden.push((text.into(), name.to_owned()));
         self
     }
 
     /// The home folder, which is the working folder too.
-    pub fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
 
     /// Where the default repository is.
-    pub fn repository(&self) -> PathBuf {
+    pub(crate) fn repository(&self) -> PathBuf {
         self.home.path().join("snapshots")
     }
 
     /// The command, ready to be started.
-    pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_snapback"));
         command
             .args(arguments)
@@ -74,19 +74,19 @@ impl Snapback {
     }
 
     /// Runs it to its end.
-    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Run {
+    pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Run {
         self.take(self.command(arguments).output().expect("snapback starts"))
     }
 
     /// Runs it and expects success.
-    pub fn ok<A: AsRef<OsStr> + std::fmt::Debug>(&self, arguments: &[A]) -> Run {
+    pub(crate) fn ok<A: AsRef<OsStr> + std::fmt::Debug>(&self, arguments: &[A]) -> Run {
         let run = self.run(arguments);
         assert_eq!(run.code, 0, "snapback {arguments:?}\n{}\n{}", run.stdout, run.stderr);
         run
     }
 
     /// Runs it with `--output json` and reads the document, whatever the exit code.
-    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let arguments = [arguments, &["--output", "json"]].concat();
         let run = self.run(&arguments);
         serde_json::from_str(&run.stdout).unwrap_or_else(|error| {
@@ -95,7 +95,7 @@ impl Snapback {
     }
 
     /// Reads what a finished process printed.
-    pub fn take(&self, output: std::process::Output) -> Run {
+    pub(crate) fn take(&self, output: std::process::Output) -> Run {
         let clean = |bytes: Vec<u8>| {
             let mut text = String::from_utf8(bytes).expect("snapback prints UTF-8");
             for (hidden, name) in &self.hidden {
@@ -109,7 +109,7 @@ impl Snapback {
 
 impl Run {
     /// Exit code, standard output and standard error as one text, for comparison with the expected one.
-    pub fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
     }
 }

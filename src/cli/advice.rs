@@ -1,0 +1,153 @@
+//! What to do about an error of the library: exit code and the exact next command.
+
+use snapback::cluster::ClusterError;
+use snapback::config::ConfigError;
+use snapback::snapshot::{CaptureError, SelectionError};
+use snapback::source::SourceError;
+use snapback::store::StoreError;
+use snapback::store::backend::BackendError;
+
+use super::error::Failure;
+use super::exit::Exit;
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::Damaged { .. }
+            | StoreError::ContentMissing { .. }
+            | StoreError::BadTree { .. }
+            | StoreError::HeadLost { .. } => Exit::Damaged,
+            StoreError::NotEmpty { .. } | StoreError::NewerFormat { .. } | StoreError::NewerEntry { .. } => {
+                Exit::Refused
+            }
+            StoreError::BadPath { .. } => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        let failure = Self::of(exit, &error);
+        match &error {
+            StoreError::Missing { place } => failure.hint(format!("run `snapback init --repo {}` to make one, or name another with --repo", shell_word(place))),
+            StoreError::HalfWritten { .. } => failure.hint("if the folder `packs` in it is empty, `init` was interrupted: delete it all and run `snapback init`; else its log was lost: look for a copy"),
+            StoreError::NewerFormat { .. } | StoreError::NewerEntry { .. } => {
+                failure.hint("use the snapback that wrote it, or a later one")
+            }
+            StoreError::NotARepository { .. } => failure.hint("name the repository with --repo; `snapback init` makes one in an empty folder"),
+            StoreError::NotEmpty { .. } => failure.hint("give an empty or a new folder: `snapback init --repo FOLDER`"),
+            StoreError::Damaged { .. } | StoreError::ContentMissing { .. } | StoreError::BadTree { .. } => {
+                failure.hint("run `snapback verify --level objects` to see everything that is damaged and what it costs")
+            }
+            StoreError::HeadLost { .. } => failure.hint("entries were removed or replaced since this machine saw them; run `snapback verify`, and look for a copy of the repository"),
+            StoreError::TooBig { .. } => failure.hint("`sh restore.sh SNAPSHOT OUTDIR` in the repository writes it to a file"),
+            StoreError::Unclear { .. } => failure.hint("run `snapback snapshots` to see whether it is there"),
+            StoreError::Contended { .. } => failure.hint("run the command again"),
+            StoreError::Backend(error) => failure.advised_by_backend(error),
+            _ => failure,
+        }
+    }
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Self::of(Exit::Failed, &error).advised_by_backend(&error)
+    }
+}
+
+impl Failure {
+    fn advised_by_backend(self, error: &BackendError) -> Self {
+        match error {
+            BackendError::Full { .. } => self.hint("nothing was committed; free some space and run the command again"),
+            BackendError::Failed { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                self.hint("the repository belongs to another user; run as that user")
+            }
+            BackendError::Unsuitable { .. } => self.hint("name a folder on a local file system with --repo"),
+            _ => self,
+        }
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Self {
+        let failure = Self::of(Exit::Failed, &error);
+        match &error {
+            ClusterError::NoKubeconfig { .. } => failure.hint("give one with --kubeconfig FILE, or set KUBECONFIG"),
+            ClusterError::UnknownContext { .. } => failure.hint("name one of them with --context NAME"),
+            ClusterError::Unreachable { .. } | ClusterError::TimedOut { .. } => {
+                failure.hint("is it the right cluster? `kubectl config current-context` says which one is used; --context NAME names another")
+            }
+            ClusterError::CertificateExpired { .. } | ClusterError::Unauthorized { .. } => {
+                failure.hint("get a new kubeconfig (on Talos: `talosctl kubeconfig`), then run the command again")
+            }
+            ClusterError::Credentials { user, .. } => {
+                failure.hint(format!("run `kubectl auth whoami` to see what is wrong with user `{user}`"))
+            }
+            ClusterError::Tls { .. } => failure.hint("the kubeconfig's certificate-authority-data must be this cluster's"),
+            ClusterError::NotReady { .. } => failure.hint("wait until `kubectl get --raw /readyz` says ok, then run the command again"),
+            ClusterError::Api(answer) if answer.status == 403 => {
+                failure.hint("deploy/backup-only-rbac.yaml has the permissions that a backup needs")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<SelectionError> for Failure {
+    fn from(error: SelectionError) -> Self {
+        let failure = Self::of(Exit::Usage, &error);
+        match &error {
+            SelectionError::UnknownType { near, .. } if !near.is_empty() => {
+                failure.hint(format!("did you mean {}?", quoted(near)))
+            }
+            SelectionError::UnknownType { .. } => failure.hint("`kubectl api-resources` lists the types"),
+            _ => failure
+                .hint("a pattern is a glob on snapshot paths (`cluster/apps/**`) or TYPE[.GROUP][/NAMESPACE[/NAME]]"),
+        }
+    }
+}
+
+impl From<CaptureError> for Failure {
+    fn from(error: CaptureError) -> Self {
+        match error {
+            CaptureError::Cluster(error) => error.into(),
+            CaptureError::Store(error) => error.into(),
+            CaptureError::Selection(error) => error.into(),
+            CaptureError::NeverStill { .. } => Self::of(Exit::Failed, &error)
+                .hint("types came or went, or etcd compacted, all the time; run the command again when that has ended"),
+            error => Self::of(Exit::Failed, &error),
+        }
+    }
+}
+
+/// Several names in backticks.
+pub(crate) fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A word as it can be pasted into a shell.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@=,%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Store(error) => error.into(),
+            error => {
+                let failure = Self::of(Exit::Failed, &error);
+                match error.hint() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::of(Exit::Usage, &error)
+    }
+}

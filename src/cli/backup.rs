@@ -1,0 +1,153 @@
+//! `snapback backup`: takes a snapshot of the cluster and of every configured source.
+
+use std::path::absolute;
+
+use serde_json::{Value, json};
+use snapback::snapshot::{Scope, Selection};
+use snapback::source::etcd::EtcdSource;
+use snapback::source::{Sources, Wanted};
+use snapback::store::{SourceRecord, SourceState};
+
+use super::arguments::{BackupArguments, ScopeName};
+use super::error::{Failure, Prefix};
+use super::exit::Exit;
+use super::output::Tone;
+use super::session::{Opened, Session};
+use super::snapshot_name::check_label;
+use super::snapshots::document;
+use super::table;
+use super::taking::{Request, Taken, take};
+
+/// Takes it and says what is in it.
+pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> Result<Exit, Failure> {
+    if let Some(label) = &arguments.label {
+        check_label(label)?;
+    }
+    let selection = selection(session, arguments.scope)?;
+    let sources = session.config.sources()?;
+    let opened = session.open().await?;
+    let cluster = session.connect().await?;
+    let (sources, left_out) = choose(arguments, &selection, sources, &opened, &cluster.identity().await?)?;
+    let request = Request {
+        label: arguments.label.clone().unwrap_or_default(),
+        selection,
+        with_events: arguments.events || session.config.capture.events,
+        sources,
+        left_out,
+    };
+    let taken = take(session, &opened, &cluster, &request).await?;
+    report(session, &taken);
+    Ok(if taken.snapshot.body.complete { Exit::Done } else { Exit::Partial })
+}
+
+/// What the options, or else the configuration, select.
+fn selection(session: &Session<'_>, scope: ScopeName) -> Result<Selection, Failure> {
+    let capture = &session.config.capture;
+    let given = !session.everywhere.only.is_empty() || !session.everywhere.exclude.is_empty();
+    let (only, exclude) =
+        if given { (&session.everywhere.only, &session.everywhere.exclude) } else { (&capture.only, &capture.exclude) };
+    let scope = match scope {
+        ScopeName::Everything => Scope::Everything,
+        ScopeName::Plan => Scope::Plan,
+    };
+    Ok(Selection::new(only, exclude, scope)?)
+}
+
+/// The sources that are taken now, and what is left out of them with the reason.
+fn choose(
+    arguments: &BackupArguments,
+    selection: &Selection,
+    mut sources: Sources,
+    opened: &Opened,
+    cluster: &str,
+) -> Result<(Sources, Vec<SourceRecord>), Failure> {
+    let mut left_out = Vec::new();
+    if let Some(file) = &arguments.etcd_snapshot {
+        let path = absolute(file)
+            .map_err(|error| Failure::new(Exit::Usage, format!("`{}` is no path", file.display())).caused_by(&error))?;
+        // Named by hand, it is wanted: a backup without it would not be the one that was asked for.
+        sources.etcd = Some(Wanted { source: EtcdSource::File { path, allow_unhashed: false }, required: true });
+    } else {
+        left_out.extend(sources.postpone_etcd(opened.history.snapshots(), cluster, jiff::Timestamp::now()));
+    }
+    let unselected = |name: &str| SourceRecord {
+        name: name.to_owned(),
+        state: SourceState::Unconfigured,
+        detail: "not selected".to_owned(),
+    };
+    if sources.etcd.is_some() && !selection.includes_path("etcd/snapshot.db") {
+        sources.etcd = None;
+        left_out.push(unselected("etcd"));
+    }
+    if sources.proxmox.is_some() && !selection.includes_path("proxmox/cluster/backup.json") {
+        sources.proxmox = None;
+        left_out.push(unselected("proxmox"));
+    }
+    sources.files.retain(|folder| {
+        let name = format!("files/{}", folder.source.label);
+        let selected = selection.includes_path(&format!("{name}/file"));
+        if !selected {
+            left_out.push(unselected(&name));
+        }
+        selected
+    });
+    Ok((sources, left_out))
+}
+
+fn report(session: &Session<'_>, taken: &Taken) {
+    let output = session.output;
+    let snapshot = &taken.snapshot;
+    let body = &snapshot.body;
+    for source in &body.sources {
+        let (name, detail) = (&source.name, &source.detail);
+        match source.state {
+            SourceState::Complete => {}
+            SourceState::Unconfigured => output.progress_line(&format!("{name} is not in it: {detail}")),
+            SourceState::Partial => output.message(Prefix::Warning, &format!("{name} is partial: {detail}")),
+            SourceState::Missing => output.message(Prefix::Warning, &format!("{name} is missing: {detail}")),
+        }
+    }
+    if output.is_json() {
+        output.json("backup", summary(taken));
+        return;
+    }
+    let state =
+        if body.complete { output.paint(Tone::Green, "complete") } else { output.paint(Tone::Yellow, "partial") };
+    let label = if body.label.is_empty() { String::new() } else { format!(" {}", body.label) };
+    output.line(&format!("snapshot #{} ({}){label} is {state}", snapshot.number, snapshot.id.short()));
+    if !output.is_quiet() {
+        output.line(&format!(
+            "{} of {} at revision {}, {} in all, {} new, {:.1} s",
+            table::count(body.objects, "object"),
+            table::count(body.types, "type"),
+            body.revision,
+            table::bytes(body.bytes),
+            table::bytes(taken.new_bytes),
+            taken.seconds,
+        ));
+    }
+}
+
+fn summary(taken: &Taken) -> Value {
+    let capture = &taken.capture;
+    let unlistable: Vec<Value> = capture
+        .unlistable
+        .iter()
+        .map(|found| {
+            json!({"group": found.group, "resource": found.resource, "verb": found.verb, "status": found.status, "reason": found.reason})
+        })
+        .collect();
+    let skipped: Vec<Value> = capture
+        .skipped
+        .iter()
+        .map(|found| json!({"group": found.group, "resource": found.resource, "reason": found.reason}))
+        .collect();
+    json!({
+        "snapshot": document(&taken.snapshot),
+        "newBytes": taken.new_bytes,
+        "seconds": taken.seconds,
+        "attempts": capture.attempts,
+        "unlistable": unlistable,
+        "skipped": skipped,
+    })
+}

@@ -1,0 +1,58 @@
+//! What a stored snapshot was taken of, and which types it names.
+
+use snapback::snapshot::{Scope, Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument};
+use snapback::store::SnapshotTree;
+
+use super::error::Failure;
+use super::exit::Exit;
+
+/// The selection behind the scope that stands in a snapshot's body: words `scope=`, `only=`, `exclude=`.
+pub(crate) fn selection(text: &str) -> Result<Selection, Failure> {
+    let (mut only, mut exclude, mut scope) = (Vec::new(), Vec::new(), Scope::Everything);
+    for word in text.split_whitespace() {
+        match word.split_once('=') {
+            Some(("only", pattern)) => only.push(pattern.to_owned()),
+            Some(("exclude", pattern)) => exclude.push(pattern.to_owned()),
+            Some(("scope", "plan")) => scope = Scope::Plan,
+            _ => {
+                return Err(Failure::new(Exit::Failed, format!("the snapshot's scope `{text}` is not understood"))
+                    .hint("use the snapback that took it, or a later one"));
+            }
+        }
+    }
+    Ok(Selection::new(&only, &exclude, scope)?)
+}
+
+/// `configmaps` or `deployments.apps`.
+pub(crate) fn type_name(group: &str, resource: &str) -> String {
+    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
+}
+
+/// The list of types in a snapshot; `None` when it holds no cluster.
+pub(crate) async fn types(tree: &SnapshotTree) -> Result<Option<TypesDocument>, Failure> {
+    let Some(bytes) = tree.read(TYPES_PATH).await? else { return Ok(None) };
+    TypesDocument::parse(&bytes).map(Some).map_err(|error| {
+        Failure::new(Exit::Failed, format!("`{TYPES_PATH}` of the snapshot cannot be read")).caused_by(&error)
+    })
+}
+
+/// The types that a stored snapshot could not read.
+pub(crate) async fn unreadable_types(tree: &SnapshotTree) -> Result<Vec<String>, Failure> {
+    let types = types(tree).await?.map(|document| document.types).unwrap_or_default();
+    let lost = |record: &&TypeRecord| matches!(record.state, TypeState::Unlistable { .. });
+    Ok(types.iter().filter(lost).map(|record| type_name(&record.group, &record.resource)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::selection;
+
+    #[test]
+    fn a_scope_is_read_back_as_it_was_written() {
+        for text in ["", "scope=plan", "only=configmaps/a only=secrets exclude=cluster/core/secrets/b", "exclude=pods"]
+        {
+            assert_eq!(selection(text).unwrap().canonical_text(), text);
+        }
+        assert!(selection("later=x").is_err());
+    }
+}

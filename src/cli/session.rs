@@ -1,0 +1,177 @@
+//! What most commands begin with: the repository with its log, the cluster, the selection, the snapshot that is meant.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use snapback::cluster::{Cluster, ConnectOptions};
+use snapback::config::Config;
+use snapback::snapshot::{Scope, Selection};
+use snapback::store::backend::LocalBackend;
+use snapback::store::{History, Repository, Snapshot, SnapshotTree};
+
+use super::arguments::Everywhere;
+use super::error::{Failure, Prefix};
+use super::exit::Exit;
+use super::heads;
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::scope;
+use super::snapshot_name::{self, SnapshotName};
+
+/// The repository's place when neither option, environment nor configuration names one.
+const DEFAULT_REPOSITORY: &str = "snapshots";
+/// The configuration that is read when none is named, if it is there.
+const DEFAULT_CONFIG: &str = "snapback.yaml";
+
+/// The surroundings of one command.
+pub(crate) struct Session<'a> {
+    pub(crate) everywhere: &'a Everywhere,
+    pub(crate) config: Config,
+    pub(crate) output: &'a Output,
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+/// An open repository with its log.
+pub(crate) struct Opened {
+    pub(crate) repository: Repository,
+    pub(crate) history: History,
+}
+
+impl<'a> Session<'a> {
+    /// Reads the configuration.
+    pub(crate) fn new(
+        everywhere: &'a Everywhere,
+        output: &'a Output,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, Failure> {
+        let config = match &everywhere.config {
+            Some(path) => Config::load(path)?,
+            None if Path::new(DEFAULT_CONFIG).exists() => Config::load(Path::new(DEFAULT_CONFIG))?,
+            None => Config::default(),
+        };
+        Ok(Self { everywhere, config, output, interrupt })
+    }
+
+    /// The folder of the repository.
+    pub(crate) fn place(&self) -> PathBuf {
+        let configured = || self.config.repository.clone();
+        self.everywhere.repo.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(DEFAULT_REPOSITORY))
+    }
+
+    /// The storage behind it.
+    pub(crate) fn backend(&self) -> Arc<LocalBackend> {
+        Arc::new(LocalBackend::new(self.place()))
+    }
+
+    /// Opens the repository and reads its log; never makes one. Entries that this machine saw and that are gone are
+    /// an error, except for `verify`, which tells more.
+    pub(crate) async fn open(&self) -> Result<Opened, Failure> {
+        let repository = Repository::open(self.backend()).await?;
+        let history = repository.history_since(heads::recall(repository.id()).as_ref()).await?;
+        for problem in history.problems() {
+            self.output.message(Prefix::Warning, &problem.to_string());
+        }
+        self.remember(&repository, &history);
+        Ok(Opened { repository, history })
+    }
+
+    /// Remembers the log's end for later. A machine that cannot is only less safe, not unable to work.
+    pub(crate) fn remember(&self, repository: &Repository, history: &History) {
+        let Some(head) = history.head() else { return };
+        if let Err(error) = heads::remember(repository.id(), &head) {
+            tracing::warn!(%error, "cannot remember the repository's newest log entry");
+        }
+    }
+
+    /// Which cluster is meant.
+    pub(crate) fn connect_options(&self) -> ConnectOptions {
+        ConnectOptions {
+            kubeconfig: self.everywhere.kubeconfig.clone().or_else(|| self.config.cluster.kubeconfig.clone()),
+            context: self.everywhere.context.clone().or_else(|| self.config.cluster.context.clone()),
+        }
+    }
+
+    /// Connects to the cluster.
+    pub(crate) async fn connect(&self) -> Result<Cluster, Failure> {
+        Ok(Cluster::connect(&self.connect_options()).await?)
+    }
+
+    /// What `--only` and `--exclude` mean for a command that reads.
+    pub(crate) fn selection(&self) -> Result<Selection, Failure> {
+        Ok(Selection::new(&self.everywhere.only, &self.everywhere.exclude, Scope::Everything)?)
+    }
+
+    /// The same, with kinds and short names looked up among the types of a snapshot.
+    pub(crate) async fn selection_in(&self, tree: &SnapshotTree) -> Result<Selection, Failure> {
+        let selection = self.selection()?;
+        match scope::types(tree).await? {
+            Some(document) if !selection.canonical_text().is_empty() => Ok(selection.resolve(&document.names())?),
+            _ => Ok(selection),
+        }
+    }
+
+    /// The stored snapshot that a name means; `live` is refused.
+    pub(crate) async fn stored(&self, opened: &Opened, name: &SnapshotName) -> Result<Snapshot, Failure> {
+        let snapshots = opened.history.snapshots();
+        match name {
+            SnapshotName::Live => Err(Failure::new(Exit::Usage, "`live` is the cluster itself, not a stored snapshot")
+                .hint("name one that `snapback snapshots` lists")),
+            SnapshotName::Stored(text) => Ok(snapshot_name::find(snapshots, text)?.clone()),
+            SnapshotName::Latest(back) => self.latest(snapshots, *back).await,
+        }
+    }
+
+    /// The newest snapshot of the current context's cluster, or so many before it.
+    async fn latest(&self, snapshots: &[Snapshot], back: usize) -> Result<Snapshot, Failure> {
+        if snapshots.is_empty() {
+            return Err(Failure::new(Exit::Failed, "the repository has no snapshots yet").hint("run `snapback backup`"));
+        }
+        let cluster = self.current_cluster(snapshots).await?;
+        let of_cluster: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.body.cluster == cluster).collect();
+        // A snapshot of a part is no stand-in for one of everything.
+        let whole: Vec<&Snapshot> =
+            of_cluster.iter().filter(|snapshot| snapshot.body.scope.is_empty()).copied().collect();
+        let candidates = if whole.is_empty() { of_cluster } else { whole };
+        let Some(found) = candidates.iter().rev().nth(back) else {
+            return Err(match candidates.len() {
+                0 => Failure::new(Exit::Failed, "the repository has no snapshot of this cluster").hint(
+                    "run `snapback snapshots` to see which clusters it has, or `snapback backup` to add this one",
+                ),
+                count => Failure::new(
+                    Exit::Failed,
+                    format!("there is no `latest~{back}`: this cluster has {count} snapshots"),
+                )
+                .hint("run `snapback snapshots` to see which there are"),
+            });
+        };
+        Ok((*found).clone())
+    }
+
+    /// Identity of the cluster that is meant; without a cluster that answers, the only one of the repository.
+    async fn current_cluster(&self, snapshots: &[Snapshot]) -> Result<String, Failure> {
+        let identity = async { Cluster::connect(&self.connect_options()).await?.identity().await };
+        let error = match identity.await {
+            Ok(identity) => return Ok(identity),
+            Err(error) => error,
+        };
+        let mut known: Vec<(&str, &str)> =
+            snapshots.iter().map(|snapshot| (snapshot.body.cluster.as_str(), snapshot.body.context.as_str())).collect();
+        known.reverse();
+        known.sort_by_key(|(cluster, _)| *cluster);
+        known.dedup_by_key(|(cluster, _)| *cluster);
+        if let [(cluster, context)] = known.as_slice() {
+            self.output.message(
+                Prefix::Note,
+                &format!("no cluster answers; `latest` is that of `{context}`, the only cluster in the repository"),
+            );
+            return Ok((*cluster).to_owned());
+        }
+        let contexts: Vec<String> = known.iter().map(|(_, context)| (*context).to_owned()).collect();
+        Err(Failure::new(Exit::Refused, "`latest` means of this cluster, and no cluster answers")
+            .caused_by(&error)
+            .hint(format!(
+                "the repository has snapshots of {}; name one by its number",
+                super::advice::quoted(&contexts)
+            )))
+    }
+}

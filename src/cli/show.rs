@@ -1,0 +1,123 @@
+//! `snapback show SNAPSHOT[:PATH]`: what a snapshot is, or one thing inside of it.
+
+use std::io::IsTerminal as _;
+
+use serde_json::{Value, json};
+use snapback::maintain::to_yaml;
+use snapback::snapshot::ObjectPath;
+use snapback::store::{Snapshot, SnapshotTree, TreeEntry};
+
+use super::arguments::ShowArguments;
+use super::error::Failure;
+use super::exit::Exit;
+use super::mask;
+use super::output::{Output, Tone};
+use super::session::Session;
+use super::snapshot_name::SnapshotName;
+use super::snapshots::{document, source_state, state, when};
+use super::table;
+use super::tree_path::{self, Found};
+
+/// Shows a snapshot, or a file of it.
+pub(crate) async fn run(session: &Session<'_>, arguments: &ShowArguments) -> Result<Exit, Failure> {
+    let (name, path) = SnapshotName::parse_with_path(&arguments.snapshot)?;
+    let opened = session.open().await?;
+    let Some(path) = path else {
+        let snapshot = session.stored(&opened, &name).await?;
+        if session.output.is_json() {
+            session.output.json("show", json!({"snapshot": document(&snapshot)}));
+        } else {
+            describe(session.output, &snapshot);
+        }
+        return Ok(Exit::Done);
+    };
+    let side = session.side(&opened, &name, None).await?;
+    match tree_path::find(&side.tree, &path).await? {
+        Found::Folder(folder) => Err(Failure::new(Exit::Usage, format!("`{folder}` is a folder"))
+            .hint(format!("run `snapback ls {}`", super::advice::shell_word(&arguments.snapshot)))),
+        Found::File(path, entry) => {
+            let shown = Shown { path: &path, entry: &entry, reveal: arguments.reveal, snapshot: side.document() };
+            if let Some(place) = ObjectPath::parse(&path) {
+                show_object(session.output, &side.tree, &place, &shown).await
+            } else {
+                show_file(session.output, &side.tree, &shown).await
+            }
+        }
+    }
+}
+
+struct Shown<'a> {
+    path: &'a str,
+    entry: &'a TreeEntry,
+    reveal: bool,
+    snapshot: Value,
+}
+
+async fn show_object(
+    output: &Output,
+    tree: &SnapshotTree,
+    place: &ObjectPath,
+    shown: &Shown<'_>,
+) -> Result<Exit, Failure> {
+    let bytes = tree.blob(&shown.entry.hash).await?;
+    let mut object: Value = serde_json::from_slice(&bytes).map_err(|error| not_json(shown.path, &error))?;
+    if !shown.reveal {
+        mask::mask_object(place, &mut object);
+    }
+    if output.is_json() {
+        output.json("show", json!({"snapshot": shown.snapshot, "path": shown.path, "object": object}));
+    } else {
+        output.raw(to_yaml(&object).as_bytes());
+    }
+    Ok(Exit::Done)
+}
+
+/// A file that is no object. What may hold secrets and cannot be masked is shown only with `--reveal`.
+async fn show_file(output: &Output, tree: &SnapshotTree, shown: &Shown<'_>) -> Result<Exit, Failure> {
+    let described =
+        shown.path.starts_with("cluster/") || shown.path.starts_with("state/") || shown.path == "etcd/status.json";
+    if !described && !shown.reveal {
+        return Err(Failure::new(Exit::Refused, format!("`{}` may hold secrets and cannot be masked", shown.path))
+            .hint("--reveal shows it"));
+    }
+    if output.is_json() {
+        let bytes = tree.blob(&shown.entry.hash).await?;
+        let content: Value = serde_json::from_slice(&bytes).map_err(|error| not_json(shown.path, &error))?;
+        output.json("show", json!({"snapshot": shown.snapshot, "path": shown.path, "content": content}));
+        return Ok(Exit::Done);
+    }
+    if shown.path == "etcd/snapshot.db" && std::io::stdout().is_terminal() {
+        return Err(Failure::new(Exit::Refused, "`etcd/snapshot.db` is not for a terminal")
+            .hint("redirect it: `snapback show --reveal SNAPSHOT:etcd/snapshot.db > snapshot.db`"));
+    }
+    tree.copy_file(shown.entry, &mut output.writer()).await?;
+    Ok(Exit::Done)
+}
+
+fn not_json(path: &str, error: &serde_json::Error) -> Failure {
+    // The error names line and column, never the content.
+    Failure::new(Exit::Failed, format!("`{path}` is not JSON")).caused_by(error)
+}
+
+fn describe(output: &Output, snapshot: &Snapshot) {
+    let body = &snapshot.body;
+    let label = if body.label.is_empty() { String::new() } else { format!(" {}", body.label) };
+    output.line(&output.paint(Tone::Bold, &format!("snapshot #{} ({}){label}", snapshot.number, snapshot.id.short())));
+    let row = |name: &str, value: &str| output.line(&format!("  {name:<10} {value}"));
+    row("taken", &format!("{} by {}", when(body.time), body.tool));
+    if !body.cluster.is_empty() {
+        row("of", &format!("context `{}`, Kubernetes {}, cluster {}", body.context, body.kubernetes, body.cluster));
+        row("revision", &body.revision.to_string());
+    }
+    row("scope", if body.scope.is_empty() { "everything" } else { &body.scope });
+    let (objects, types) = (table::count(body.objects, "object"), table::count(body.types, "type"));
+    row("holds", &format!("{objects} of {types}, {}", table::bytes(body.bytes)));
+    let stored: u64 = snapshot.packs.iter().map(|pack| pack.size).sum();
+    row("stored in", &format!("{}, {}", table::count(snapshot.packs.len() as u64, "pack"), table::bytes(stored)));
+    row("state", state(snapshot));
+    for source in &body.sources {
+        let detail = if source.detail.is_empty() { String::new() } else { format!(": {}", source.detail) };
+        row("source", &format!("{} is {}{detail}", source.name, source_state(source.state)));
+    }
+    row("id", &snapshot.id.to_string());
+}

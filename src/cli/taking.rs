@@ -1,0 +1,180 @@
+//! Taking a snapshot: capture, write, commit. `backup` does it, and `restore` before it changes anything.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use snapback::cluster::Cluster;
+use snapback::snapshot::{CaptureOptions, ClusterCapture, Selection, capture_cluster, series};
+use snapback::source::{Sources, capture_sources};
+use snapback::store::{ContentHash, Snapshot, SnapshotBody, SourceRecord, SourceState, StoreError, WrittenSnapshot};
+
+use super::error::{Failure, Prefix};
+use super::live::PARALLEL;
+use super::progress::Shown;
+use super::session::{Opened, Session};
+use super::version::TOOL;
+
+/// What to take.
+pub(crate) struct Request {
+    /// Empty when none.
+    pub(crate) label: String,
+    /// Of the cluster and of the other sources.
+    pub(crate) selection: Selection,
+    /// Events and Leases too.
+    pub(crate) with_events: bool,
+    /// What there is beside the cluster.
+    pub(crate) sources: Sources,
+    /// What was left out of them, and why.
+    pub(crate) left_out: Vec<SourceRecord>,
+}
+
+/// A snapshot that was taken.
+pub(crate) struct Taken {
+    /// As it was committed.
+    pub(crate) snapshot: Snapshot,
+    /// What of the cluster is in it.
+    pub(crate) capture: ClusterCapture,
+    /// Bytes that it added to the repository.
+    pub(crate) new_bytes: u64,
+    /// How long it took.
+    pub(crate) seconds: f64,
+}
+
+/// Takes a snapshot. When what it builds on was given up meanwhile, it is taken once more, in full.
+pub(crate) async fn take(
+    session: &Session<'_>,
+    opened: &Opened,
+    cluster: &Cluster,
+    request: &Request,
+) -> Result<Taken, Failure> {
+    let begun = Instant::now();
+    match attempt(session, opened, cluster, request, Mode::Incremental).await {
+        Err(Stopped::MustBeFull(error)) => {
+            session.output.message(Prefix::Note, &format!("{error}; taking it again"));
+            attempt(session, opened, cluster, request, Mode::Full).await
+        }
+        outcome => outcome,
+    }
+    .map(|taken| Taken { seconds: begun.elapsed().as_secs_f64(), ..taken })
+    .map_err(Stopped::into_failure)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Incremental,
+    Full,
+}
+
+enum Stopped {
+    MustBeFull(StoreError),
+    Failed(Failure),
+}
+
+impl Stopped {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::MustBeFull(error) => error.into(),
+            Self::Failed(failure) => failure,
+        }
+    }
+}
+
+impl<E: Into<Failure>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+async fn attempt(
+    session: &Session<'_>,
+    opened: &Opened,
+    cluster: &Cluster,
+    request: &Request,
+    mode: Mode,
+) -> Result<Taken, Stopped> {
+    let shown = Shown::new(session.output);
+    let time = Timestamp::now();
+    let series = series(&cluster.identity().await?, &request.selection);
+    let mut writer = match mode {
+        Mode::Incremental => opened.repository.begin(series).await?,
+        Mode::Full => opened.repository.begin_full().await?,
+    };
+    let options =
+        CaptureOptions { selection: request.selection.clone(), with_events: request.with_events, parallel: PARALLEL };
+    let capture = capture_cluster(cluster, &options, &mut writer, &shown).await?;
+    let mut sources = vec![cluster_record(&capture)];
+    let scratch = session.place().join("tmp");
+    for record in capture_sources(&request.sources, &scratch, &mut writer, &shown).await? {
+        let left_out = request.left_out.iter().find(|left_out| left_out.name == record.name);
+        sources.push(left_out.cloned().unwrap_or(record));
+    }
+    for left_out in &request.left_out {
+        if !sources.iter().any(|source| source.name == left_out.name) {
+            sources.push(left_out.clone());
+        }
+    }
+    let written = writer.finish().await?;
+    let new_bytes = written.new_bytes();
+    let body = body(cluster, request, time, series, &capture, sources, &written);
+    // From here on Ctrl-C would leave it open whether the snapshot is there.
+    session.interrupt.committing();
+    let outcome = opened.repository.commit(written, body).await;
+    session.interrupt.harmless();
+    let snapshot = match outcome {
+        Ok(snapshot) => snapshot,
+        Err(error @ StoreError::MustBeFull { .. }) if mode == Mode::Incremental => {
+            return Err(Stopped::MustBeFull(error));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    session.interrupt.committed(snapshot.number);
+    session.remember(&opened.repository, &opened.repository.history().await?);
+    Ok(Taken { snapshot, capture, new_bytes, seconds: 0.0 })
+}
+
+fn body(
+    cluster: &Cluster,
+    request: &Request,
+    time: Timestamp,
+    series: ContentHash,
+    capture: &ClusterCapture,
+    sources: Vec<SourceRecord>,
+    written: &WrittenSnapshot,
+) -> SnapshotBody {
+    let whole = |source: &SourceRecord| matches!(source.state, SourceState::Complete | SourceState::Unconfigured);
+    SnapshotBody {
+        series,
+        time,
+        cluster: capture.identity.clone(),
+        context: cluster.context().to_owned(),
+        revision: capture.revision,
+        root: written.tree().root(),
+        label: request.label.clone(),
+        scope: request.selection.canonical_text(),
+        complete: sources.iter().all(whole),
+        sources,
+        objects: capture.objects,
+        types: capture.types,
+        bytes: written.total_bytes(),
+        kubernetes: capture.kubernetes.clone(),
+        tool: TOOL.to_owned(),
+    }
+}
+
+/// How much of the cluster is there.
+fn cluster_record(capture: &ClusterCapture) -> SourceRecord {
+    let missing: Vec<String> = capture
+        .unlistable
+        .iter()
+        .map(|found| {
+            let name = super::scope::type_name(&found.group, &found.resource);
+            if found.status == 0 {
+                format!("cannot {} {name}: {}", found.verb, found.reason)
+            } else {
+                format!("cannot {} {name}: {} {}", found.verb, found.status, found.reason)
+            }
+        })
+        .collect();
+    let state = if missing.is_empty() { SourceState::Complete } else { SourceState::Partial };
+    SourceRecord { name: "cluster".to_owned(), state, detail: missing.join("; ") }
+}
