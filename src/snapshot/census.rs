@@ -182,7 +182,8 @@ async fn newest_revision(cluster: &Cluster) -> Result<u64, CaptureError> {
 async fn crd_uids(cluster: &Cluster) -> Result<BTreeMap<String, String>, ClusterError> {
     #[derive(Deserialize)]
     struct List {
-        items: Vec<Item>,
+        // `null` where there is no CRD.
+        items: Option<Vec<Item>>,
     }
     #[derive(Deserialize)]
     struct Item {
@@ -195,5 +196,5 @@ async fn crd_uids(cluster: &Cluster) -> Result<BTreeMap<String, String>, Cluster
     }
     let body = cluster.get_as(CRDS_URL, METADATA_ONLY).await?;
     let list: List = crate::cluster::parse(CRDS_URL, "a list of metadata", &body)?;
-    Ok(list.items.into_iter().map(|item| (item.metadata.name, item.metadata.uid)).collect())
+    Ok(list.items.into_iter().flatten().map(|item| (item.metadata.name, item.metadata.uid)).collect())
 }

@@ -46,8 +46,8 @@ const SHORT_NAMES: [(&str, &str); 24] = [
 /// A pattern that was understood.
 #[derive(Clone, Debug)]
 pub(super) enum Pattern {
-    Path(PathPattern),
-    Object(ObjectPattern),
+    Path(Box<PathPattern>),
+    Object(Box<ObjectPattern>),
 }
 
 /// A glob on whole paths.
@@ -91,7 +91,7 @@ impl Pattern {
         }
         let first = segments.first().copied().unwrap_or_default();
         if ROOTS.contains(&first) || first.contains("**") {
-            return Ok(Self::Path(PathPattern::parse(trimmed).map_err(|problem| refuse(&problem))?));
+            return Ok(Self::Path(Box::new(PathPattern::parse(trimmed).map_err(|problem| refuse(&problem))?)));
         }
         if segments.len() > 3 {
             return Err(refuse(
@@ -99,7 +99,7 @@ impl Pattern {
                  TYPE[.GROUP][/NAMESPACE[/NAME]]",
             ));
         }
-        Ok(Self::Object(ObjectPattern::parse(trimmed, &segments).map_err(|problem| refuse(&problem))?))
+        Ok(Self::Object(Box::new(ObjectPattern::parse(trimmed, &segments).map_err(|problem| refuse(&problem))?)))
     }
 
     pub(super) fn text(&self) -> &str {
@@ -135,8 +135,10 @@ impl Pattern {
     /// The only namespace that matches, when it is a single one.
     pub(super) fn namespace(&self) -> Option<&str> {
         match self {
-            Self::Object(ObjectPattern { namespace: Some((text, _)), .. }) if is_literal(text) => Some(text),
-            _ => None,
+            Self::Object(pattern) => {
+                pattern.namespace.as_ref().map(|(text, _)| text.as_str()).filter(|text| is_literal(text))
+            }
+            Self::Path(_) => None,
         }
     }
 

@@ -39,12 +39,12 @@ pub enum TypeState {
     },
     /// Missing.
     Unlistable {
-        /// The verb that failed.
-        verb: String,
-        /// HTTP status code, 0 when there was no answer to blame.
-        status: u16,
         /// The server's words.
         reason: String,
+        /// HTTP status code, 0 when there was no answer to blame.
+        status: u16,
+        /// The verb that failed.
+        verb: String,
     },
 }
 

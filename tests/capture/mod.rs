@@ -1,1 +1,6 @@
-//! (being built)
+//! The capture of a cluster, against a real API server and etcd.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
+
+mod hard_cases;
+mod taking;
