@@ -169,6 +169,9 @@ impl Cluster {
     /// # Errors
     /// When there is no such server, it cannot be started or does not become ready.
     pub async fn start(&mut self, name: &str) -> Result<(), RigError> {
+        if name == flux::HELM_CONTROLLER {
+            flux::install_crds(self.client().await?, self.toolchain.folder()).await?;
+        }
         self.process(name)?.start()?;
         if let Some(probe) = self.probe(name).await? {
             self.wait_until(name, || probe.answers()).await?;
@@ -183,6 +186,8 @@ impl Cluster {
         match name {
             ETCD => Probe::of_etcd(&self.layout, &self.site().etcd_endpoint()).map(Some),
             API_SERVER => Ok(Some(Probe::of_api_server(self.client().await?))),
+            flux::SOURCE_CONTROLLER => Probe::of_loopback(self.ports.port(Purpose::Charts)).map(Some),
+            flux::HELM_CONTROLLER => Probe::of_loopback(self.ports.port(Purpose::HelmHealth)).map(Some),
             _ => Ok(None),
         }
     }

@@ -166,6 +166,9 @@ pub enum RigError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// Flux could not be brought to work.
+    #[error("cannot run Flux")]
+    Flux(#[from] crate::flux::FluxError),
     /// The cluster could not be seeded.
     #[error("cannot seed the cluster")]
     Seed(#[from] crate::seed::SeedError),

@@ -62,6 +62,14 @@ enum Subject {
     Pause(ServerTarget),
     /// Let a paused server run on (SIGCONT)
     Resume(ServerTarget),
+    /// Be the stand-in for Flux's source-controller
+    #[command(hide = true)]
+    ServeCharts {
+        #[arg(long)]
+        kubeconfig: PathBuf,
+        #[arg(long)]
+        port: u16,
+    },
     /// Fill a running cluster with a small CozyStack: real CRDs, namespaces, HelmReleases, custom resources, workloads
     Seed {
         #[command(flatten)]
@@ -168,9 +176,19 @@ impl Subject {
             Self::Kill(on) => change(&on, Action::Kill),
             Self::Pause(on) => change(&on, Action::Pause),
             Self::Resume(on) => change(&on, Action::Resume),
+            Self::ServeCharts { kubeconfig, port } => serve_charts(kubeconfig, port),
             Self::Seed { target, size, seed } => fill(&target, size, seed),
         }
     }
+}
+
+/// Serves charts until it is ended.
+fn serve_charts(kubeconfig: PathBuf, port: u16) -> Result<(), RigError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RigError::file("start", "the async runtime"))?;
+    runtime.block_on(async { Ok(rig::flux::serve(client_from(kubeconfig).await?, port).await?) })
 }
 
 /// Seeds a running cluster; prints what was seeded.

@@ -45,6 +45,19 @@ impl Probe {
         Ok(Self { client, path: "/health" })
     }
 
+    /// The `/readyz` of a server that speaks plain HTTP on 127.0.0.1, as controllers do.
+    ///
+    /// # Errors
+    /// [`RigError::Client`] when no client can be made.
+    pub fn of_loopback(port: u16) -> Result<Self, RigError> {
+        let url = format!("http://127.0.0.1:{port}");
+        let failed = |reason: String| RigError::Client { config: PathBuf::from(&url), reason };
+        let mut config =
+            kube::Config::new(url.parse().map_err(|error: http::uri::InvalidUri| failed(error.to_string()))?);
+        config.default_retry = false;
+        Ok(Self { client: Client::try_from(config).map_err(|error| failed(error.to_string()))?, path: "/readyz" })
+    }
+
     /// Asks once. Only the status counts: the body of a failing `/readyz` holds "ok" lines.
     ///
     /// # Errors

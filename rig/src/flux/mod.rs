@@ -1,9 +1,26 @@
-//! Flux's helm-controller and the stand-in for its source-controller (being built).
+//! Flux on a throwaway cluster: the real helm-controller, and a stand-in for source-controller, whose module the Go proxy
+//! does not serve.
+//!
+//! ```text
+//!   HelmRelease ──helm-controller──> HelmChart ──stand-in──> status.artifact ──helm-controller──> Helm release
+//!                                                   │                              ^
+//!                                                   └── chart archives over HTTP ──┘  (127.0.0.1 only)
+//! ```
+//!
+//! In: HelmRepositories and HelmCharts. Out: their status as Flux's API describes it (source.toolkit.fluxcd.io/v1), and
+//! the archives that it points at, made here from [`catalog`]. The URL in an artifact is that of a real cluster; the
+//! environment variable `SOURCE_CONTROLLER_LOCALHOST` of helm-controller leads it to the stand-in, so that an object
+//! does not depend on the ports of the cluster it was made in.
 
-use crate::process::ServerSpec;
-use crate::servers::Site;
+pub mod artifacts;
+pub mod catalog;
+pub mod chart;
+pub mod error;
+pub mod readiness;
+pub mod servers;
+pub mod source;
 
-/// The servers that `up --flux` starts after all others.
-pub fn servers(_site: &Site<'_>) -> Vec<ServerSpec> {
-    Vec::new()
-}
+pub use error::FluxError;
+pub use readiness::{install_crds, wait_until_reconciled};
+pub use servers::{HELM_CONTROLLER, SOURCE_CONTROLLER, servers};
+pub use source::serve;

@@ -36,6 +36,10 @@ pub const SOURCES: &[&str] = &[
     include_str!("size.rs"),
     include_str!("template.rs"),
     include_str!("workloads.rs"),
+    include_str!("../flux/catalog.rs"),
+    include_str!("../flux/chart.rs"),
+    include_str!("../flux/servers.rs"),
+    include_str!("../flux/source.rs"),
     include_str!("../../../scripts/toolchain.d/crds.txt"),
 ];
 

@@ -67,6 +67,11 @@ fn releases(counts: &Counts) -> impl Iterator<Item = &'static (&'static str, &'s
     RELEASES.iter().take(counts.releases)
 }
 
+/// The names of all components of the platform.
+pub fn components() -> impl Iterator<Item = &'static str> {
+    RELEASES.iter().map(|(_, name, _)| *name)
+}
+
 /// Every namespace, those of the platform first.
 pub fn namespaces(counts: &Counts) -> Vec<String> {
     let mut names = vec!["cozy-system".to_owned(), "cozy-public".to_owned(), "cozy-fluxcd".to_owned()];

@@ -1,10 +1,16 @@
-//! Templates that hold a small CozyStack.
+//! Templates that hold a small CozyStack, its HelmReleases reconciled by the real helm-controller.
+
+use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::flux;
 use crate::templates::BuildResult;
 use crate::toolchain::Toolchain;
 
 use super::run::{SeedOptions, seed};
+
+/// Ten releases take about ten seconds; a busy machine gets a lot more.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The number that every template is drawn from.
 const SEED: u64 = 1;
@@ -16,5 +22,9 @@ const SEED: u64 = 1;
 pub async fn fill_template(cluster: &mut Cluster, size: usize) -> BuildResult {
     let options = SeedOptions { size, seed: SEED, toolchain: Toolchain::find()?.folder().to_owned() };
     seed(cluster.client().await?, &options, &|_| ()).await?;
+    // Only now: helm-controller needs the CRDs of Flux, and the releases come with the seeding.
+    cluster.start(flux::SOURCE_CONTROLLER).await?;
+    cluster.start(flux::HELM_CONTROLLER).await?;
+    flux::wait_until_reconciled(cluster.client().await?, PATIENCE).await?;
     Ok(())
 }
