@@ -11,6 +11,7 @@ use kube::Api;
 use crate::certificates;
 use crate::description::{ApiServerEndpoint, Description, EtcdEndpoint, ServerStatus, SupervisorEndpoint};
 use crate::error::RigError;
+use crate::flux;
 use crate::layout::{Layout, OwnedFolder};
 use crate::nodes;
 use crate::ports::{PortBlock, Purpose};
