@@ -1,13 +1,25 @@
 //! Carries a plan out.
+//!
+//! In: a plan and both trees. Out: what was done, one entry an action. Invariants: a wave begins when the one before it
+//! has ended; what an action needs and did not get keeps it from being tried; a write that was refused is tried once
+//! more after the deletes, since what is deleted may have stood in its way. The journal takes its place around
+//! `execute` later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::StreamExt as _;
 
 use crate::cluster::Cluster;
-use crate::progress::Progress;
+use crate::progress::{Progress, ProgressEvent};
 use crate::store::SnapshotTree;
 
-use super::applied::Applied;
+use super::applied::{Applied, Outcome, Step};
 use super::error::RestoreError;
 use super::options::RestoreOptions;
-use super::plan::Plan;
+use super::plan::{Action, Operation, Plan};
+use super::requests::{Known, Requests, WriteError};
 
 /// Does every action of the plan, wave by wave.
 ///
@@ -15,12 +27,142 @@ use super::plan::Plan;
 /// A snapshot cannot be read, or the cluster does not answer any more. What one object's write is refused for is part
 /// of the result.
 pub async fn apply(
-    _cluster: &Cluster,
-    _plan: &Plan,
-    _live: &SnapshotTree,
-    _wanted: &SnapshotTree,
-    _options: &RestoreOptions,
-    _progress: &dyn Progress,
+    cluster: &Cluster,
+    plan: &Plan,
+    live: &SnapshotTree,
+    wanted: &SnapshotTree,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
 ) -> Result<Applied, RestoreError> {
-    todo!()
+    progress.report(ProgressEvent::Stage("restoring".to_owned()));
+    progress.report(ProgressEvent::Expect(plan.actions.len() as u64));
+    let requests = Requests { cluster, patience: options.patience, writes: AtomicU64::new(0) };
+    let coming = plan.actions.iter().flat_map(|action| action.replaces.iter().cloned()).collect();
+    let state = State { uids: plan.uids.clone(), coming, ..State::default() };
+    let run = Run { requests, live, wanted, progress, state: Mutex::new(state) };
+
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.actions.len()];
+    run.round(plan, options, &mut outcomes).await?;
+    let deleted = plan.actions.iter().any(|action| matches!(action.operation, Operation::Delete { .. }));
+    let again = run.forget_failures(plan, &mut outcomes);
+    if deleted && again {
+        progress.report(ProgressEvent::Note("trying again what was refused before the deletes".to_owned()));
+        run.round(plan, options, &mut outcomes).await?;
+    } else if again {
+        run.restore_failures(&mut outcomes);
+    }
+
+    let Run { requests, state, .. } = run;
+    let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let step = |(action, outcome): (&Action, Option<Outcome>)| Step {
+        path: action.path.clone(),
+        verb: action.operation.verb(),
+        outcome: outcome.unwrap_or(Outcome::Done),
+    };
+    Ok(Applied {
+        steps: plan.actions.iter().zip(outcomes).map(step).collect(),
+        uids: state.uids,
+        references_mapped: state.mapped,
+        writes: requests.writes.load(Ordering::Relaxed),
+    })
+}
+
+/// What is learned while a plan is carried out.
+#[derive(Default)]
+pub(super) struct State {
+    /// UIDs of the past with those of now.
+    pub(super) uids: BTreeMap<String, String>,
+    /// UIDs of objects that are still to be made anew.
+    pub(super) coming: BTreeSet<String>,
+    /// Objects that this run wrote and will write again.
+    pub(super) latest: BTreeMap<String, Known>,
+    pub(super) mapped: u64,
+    failed: BTreeSet<String>,
+    put_aside: Vec<(usize, Outcome)>,
+}
+
+/// A plan being carried out.
+pub(super) struct Run<'a> {
+    pub(super) requests: Requests<'a>,
+    pub(super) live: &'a SnapshotTree,
+    pub(super) wanted: &'a SnapshotTree,
+    progress: &'a dyn Progress,
+    state: Mutex<State>,
+}
+
+impl Run<'_> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does every action that has no outcome yet.
+    async fn round(
+        &self,
+        plan: &Plan,
+        options: &RestoreOptions,
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), RestoreError> {
+        let mut waves: BTreeMap<u32, Vec<(usize, &Action)>> = BTreeMap::new();
+        for (index, action) in plan.actions.iter().enumerate() {
+            if outcomes.get(index).is_some_and(Option::is_none) {
+                waves.entry(action.wave).or_default().push((index, action));
+            }
+        }
+        for wave in waves.into_values() {
+            let results: Vec<(usize, &Action, Result<Outcome, RestoreError>)> = futures::stream::iter(wave)
+                .map(|(index, action)| async move { (index, action, self.execute(action).await) })
+                .buffer_unordered(options.parallel.max(1))
+                .collect()
+                .await;
+            for (index, action, outcome) in results {
+                let outcome = outcome?;
+                if outcome != Outcome::Done {
+                    self.state().failed.insert(action.path.clone());
+                }
+                if let Some(place) = outcomes.get_mut(index) {
+                    *place = Some(outcome);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn execute(&self, action: &Action) -> Result<Outcome, RestoreError> {
+        let missing = {
+            let state = self.state();
+            action.needs.iter().find(|need| state.failed.contains(*need)).cloned()
+        };
+        if let Some(need) = missing {
+            return Ok(Outcome::NotTried { because: format!("`{need}` did not come back") });
+        }
+        let done = self.write(action).await;
+        self.progress.report(ProgressEvent::Done(1));
+        match done {
+            Ok(()) => Ok(Outcome::Done),
+            Err(WriteError::Refused(problem)) => Ok(Outcome::Failed { problem }),
+            Err(WriteError::Fatal(error)) => Err(error),
+        }
+    }
+
+    /// Makes room for a second round of what was written in vain; deletes and releases are not repeated.
+    fn forget_failures(&self, plan: &Plan, outcomes: &mut [Option<Outcome>]) -> bool {
+        let mut state = self.state();
+        for (index, (action, place)) in plan.actions.iter().zip(outcomes).enumerate() {
+            let repeated = !matches!(action.operation, Operation::Delete { .. } | Operation::Release { .. });
+            if repeated && let Some(outcome) = place.take_if(|outcome| *outcome != Outcome::Done) {
+                state.put_aside.push((index, outcome));
+                state.failed.remove(&action.path);
+            }
+        }
+        !state.put_aside.is_empty()
+    }
+
+    /// There is no second round.
+    fn restore_failures(&self, outcomes: &mut [Option<Outcome>]) {
+        for (index, outcome) in std::mem::take(&mut self.state().put_aside) {
+            if let Some(place) = outcomes.get_mut(index) {
+                *place = Some(outcome);
+            }
+        }
+    }
 }

@@ -32,13 +32,15 @@ pub enum Allowed {
     JobUid,
     /// The token that the controller manager issues for a ServiceAccount.
     ServiceAccountToken,
+    /// It was being deleted when the snapshot was taken.
+    WasTerminating,
     /// The never-list.
     NeverList,
 }
 
 impl Allowed {
     /// Every entry, in the order in which they are printed.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Uid,
         Self::ResourceVersion,
         Self::CreationTimestamp,
@@ -51,6 +53,7 @@ impl Allowed {
         Self::ControllerField,
         Self::JobUid,
         Self::ServiceAccountToken,
+        Self::WasTerminating,
         Self::NeverList,
     ];
 
@@ -69,6 +72,7 @@ impl Allowed {
             Self::ControllerField => "a running controller counts in this field",
             Self::JobUid => "the API server writes a Job's own UID into its selector and labels",
             Self::ServiceAccountToken => "the controller manager issued a token for the ServiceAccount's new UID",
+            Self::WasTerminating => "it was being deleted when the snapshot was taken",
             Self::NeverList => "a restore never touches it",
         }
     }

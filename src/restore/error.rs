@@ -1,7 +1,7 @@
 //! What stops a whole restore. What fails for one object is part of the result instead.
 
 use crate::cluster::ClusterError;
-use crate::snapshot::CaptureError;
+use crate::snapshot::{CaptureError, SelectionError};
 use crate::store::StoreError;
 
 /// A restore that could not go on.
@@ -14,6 +14,9 @@ pub enum RestoreError {
     /// A snapshot cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The selection names what there is not.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
     /// The proof's own capture failed.
     #[error(transparent)]
     Capture(#[from] CaptureError),

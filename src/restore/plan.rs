@@ -3,6 +3,7 @@
 //! Invariants: a plan holds hashes and names of fields, never a body or a value (I10); every action on something that
 //! exists is bound to the UID and resourceVersion it was computed from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
     /// Objects that differ only in what the closed list explains.
     pub explained: u64,
+    /// UIDs in the snapshot of objects that exist, with the UIDs they have now.
+    pub uids: BTreeMap<String, String>,
 }
 
 /// One step on one object.
@@ -45,8 +48,12 @@ pub struct Action {
     pub wanted: Option<ContentHash>,
     /// Content in the capture of the live cluster.
     pub live: Option<ContentHash>,
-    /// No dry run could check this: its type or namespace is not there yet.
+    /// No dry run has checked this.
     pub unchecked: bool,
+    /// Paths whose own actions must have ended well before this one: its CRD, its namespace, its owners.
+    pub needs: Vec<String>,
+    /// UIDs that give way to that of the object this makes.
+    pub replaces: Vec<String>,
 }
 
 /// The state of a live object that an action is bound to.
@@ -82,6 +89,8 @@ pub enum Operation {
     Recreate {
         /// What the API server said.
         reason: String,
+        /// What it owns stays meanwhile.
+        orphan: bool,
     },
     /// Deletes what the snapshot does not have.
     Delete {
@@ -173,7 +182,7 @@ impl Plan {
     /// Everything that deletes something, in the order of its execution.
     pub fn dangers(&self) -> Vec<Danger> {
         let text = |operation: &Operation| match operation {
-            Operation::Recreate { reason } => Some(format!("is deleted and made anew, with a new UID: {reason}")),
+            Operation::Recreate { reason, .. } => Some(format!("is deleted and made anew, with a new UID: {reason}")),
             Operation::Delete { objects: 0, .. } => Some("is deleted".to_owned()),
             Operation::Delete { objects: 1, .. } => Some("is deleted, and 1 object with it".to_owned()),
             Operation::Delete { objects, .. } => Some(format!("is deleted, and {objects} objects with it")),

@@ -120,3 +120,80 @@ async fn differing_entries(
     found.retain(|_, pair| pair.before != pair.after);
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::diff_trees;
+    use crate::snapshot::{Scope, Selection};
+    use crate::store::{Blob, FrameGroup, SnapshotTree, SnapshotWriter};
+
+    async fn tree(files: impl IntoIterator<Item = (String, &'static str)>) -> SnapshotTree {
+        let mut writer = SnapshotWriter::scratch(None);
+        let mut files: Vec<_> = files.into_iter().collect();
+        files.sort();
+        for (path, content) in files {
+            writer.put(&path, Blob::new(Bytes::from(content)), FrameGroup::Shared).await.unwrap();
+        }
+        writer.finish().await.unwrap().tree()
+    }
+
+    fn many(count: usize, content: &'static str) -> impl Iterator<Item = (String, &'static str)> {
+        (0..count).map(move |number| (format!("cluster/core/configmaps/a/c{number:04}.json"), content))
+    }
+
+    async fn changed(before: &SnapshotTree, after: &SnapshotTree) -> Vec<(String, bool, bool)> {
+        let changes = diff_trees(before, after, &Selection::everything()).await.unwrap();
+        changes.into_iter().map(|change| (change.path, change.before.is_some(), change.after.is_some())).collect()
+    }
+
+    #[tokio::test]
+    async fn equal_trees_have_no_changes_and_others_only_theirs() {
+        let before = tree(many(300, "x")).await;
+        assert!(changed(&before, &tree(many(300, "x")).await).await.is_empty());
+        let mut files: Vec<_> = many(300, "x").collect();
+        files[7].1 = "y";
+        files.remove(200);
+        files.push(("cluster/core/configmaps/b/new.json".to_owned(), "z"));
+        let after = tree(files).await;
+        assert_eq!(
+            changed(&before, &after).await,
+            [
+                ("cluster/core/configmaps/a/c0007.json".to_owned(), true, true),
+                ("cluster/core/configmaps/a/c0200.json".to_owned(), true, false),
+                ("cluster/core/configmaps/b/new.json".to_owned(), false, true),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_grew_into_sixteenths_is_compared_file_by_file() {
+        let (flat, large) = (tree(many(60, "x")).await, tree(many(70, "x")).await);
+        let grown = changed(&flat, &large).await;
+        assert_eq!(grown.len(), 10);
+        assert!(
+            grown
+                .iter()
+                .all(|(path, before, after)| path.as_str() >= "cluster/core/configmaps/a/c0060" && !before && *after)
+        );
+        assert_eq!(changed(&large, &flat).await.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_file_in_the_place_of_a_folder_is_both_changes() {
+        let before = tree([("files/a".to_owned(), "x")]).await;
+        let after = tree([("files/a/b".to_owned(), "x")]).await;
+        let expected = [("files/a".to_owned(), true, false), ("files/a/b".to_owned(), false, true)];
+        assert_eq!(changed(&before, &after).await, expected);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_selected_is_not_compared() {
+        let before = tree(many(3, "x")).await;
+        let after = tree(many(3, "y")).await;
+        let only = ["cluster/core/configmaps/a/c0001.json".to_owned()];
+        let selection = Selection::new(&only, &[], Scope::Everything).unwrap();
+        assert_eq!(diff_trees(&before, &after, &selection).await.unwrap().len(), 1);
+    }
+}

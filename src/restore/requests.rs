@@ -1,0 +1,285 @@
+//! Single writes to the cluster, and waiting for what takes its time.
+//!
+//! In: bodies bound to a UID and a resourceVersion. Out: the object as the API server has it now, or why it refused.
+//! Invariants: a conflict is repeated only while the UID stays and a controller made the change; nothing is ever
+//! written onto an object that is being deleted, it is waited for until it is gone (a PUT onto a CRD that is being
+//! deleted leaves its objects behind in etcd).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, ClusterError};
+use crate::snapshot::{ObjectPath, field_changes, is_noise};
+
+use super::controller_owned::counters;
+use super::error::RestoreError;
+use super::object;
+use super::plan::Bound;
+use super::write_recipe::delete_body;
+
+/// How often a write is repeated after a controller was faster.
+const CONFLICTS: usize = 8;
+/// How often a write is repeated that the API server did not take yet.
+const THROTTLED: u64 = 10;
+/// Between two looks at something that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Why one object could not be written.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// The API server refused, or the object is not what was planned for. Others can go on.
+    Refused(String),
+    /// Nothing can go on.
+    Fatal(RestoreError),
+}
+
+impl From<RestoreError> for WriteError {
+    fn from(error: RestoreError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+/// Where an object is, and how its content may be spoken of.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) path: ObjectPath,
+    pub(super) url: String,
+}
+
+/// An object as the API server had it last.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) value: Value,
+}
+
+impl Known {
+    pub(super) fn bound(&self) -> Bound {
+        Bound { uid: object::uid(&self.value), resource_version: object::resource_version(&self.value) }
+    }
+}
+
+/// Sends writes and counts them.
+pub(super) struct Requests<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) patience: Duration,
+    pub(super) writes: AtomicU64,
+}
+
+impl Requests<'_> {
+    /// Makes an object; `None` when one of its name is there already.
+    pub(super) async fn create(&self, target: &Target, url: &str, body: &Value) -> Result<Option<Known>, WriteError> {
+        let started = Instant::now();
+        loop {
+            match self.send(Method::POST, url, body).await {
+                Ok(value) => return Ok(Some(Known { value })),
+                Err(ClusterError::Api(answer)) if answer.status == 409 && answer.reason == "AlreadyExists" => {
+                    return Ok(None);
+                }
+                // A type that was just accepted is not served by every worker of the API server yet.
+                Err(ClusterError::Api(answer))
+                    if answer.status == 404 && target.path.group.contains('.') && started.elapsed() < SERVED_WITHIN =>
+                {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                Err(error) => return Err(refused(&target.path, error)),
+            }
+        }
+    }
+
+    /// Writes onto the object that is known; `make_body` binds the body to it.
+    pub(super) async fn put(
+        &self,
+        target: &Target,
+        url: &str,
+        known: &mut Known,
+        make_body: impl Fn(&Known) -> Value,
+    ) -> Result<(), WriteError> {
+        for _ in 0..CONFLICTS {
+            match self.send(Method::PUT, url, &make_body(known)).await {
+                Ok(value) => {
+                    known.value = value;
+                    return Ok(());
+                }
+                Err(ClusterError::Api(answer)) if answer.status == 409 => self.after_conflict(target, known).await?,
+                Err(error) => return Err(refused(&target.path, error)),
+            }
+        }
+        Err(WriteError::Refused("it changes faster than it can be written".to_owned()))
+    }
+
+    /// Deletes the object that is known. One that is gone already is fine.
+    pub(super) async fn delete(&self, target: &Target, known: &mut Known, orphan: bool) -> Result<(), WriteError> {
+        for _ in 0..CONFLICTS {
+            match self.send(Method::DELETE, &target.url, &delete_body(&known.bound(), orphan)).await {
+                Ok(answer) if object::text(&answer, "/kind") == Some("Status") => return Ok(()),
+                Ok(_) => return self.wait_gone(target, Some(&known.bound().uid)).await,
+                Err(error) if error.status() == Some(404) => return Ok(()),
+                Err(ClusterError::Api(answer)) if answer.status == 409 => match self.read(target).await? {
+                    None => return Ok(()),
+                    Some(now) if object::is_terminating(&now.value) && now.bound().uid == known.bound().uid => {
+                        return self.wait_gone(target, Some(&known.bound().uid)).await;
+                    }
+                    Some(_) => self.after_conflict(target, known).await?,
+                },
+                Err(error) => return Err(refused(&target.path, error)),
+            }
+        }
+        Err(WriteError::Refused("it changes faster than it can be deleted".to_owned()))
+    }
+
+    /// The object as it is now.
+    pub(super) async fn read(&self, target: &Target) -> Result<Option<Known>, WriteError> {
+        match self.cluster.get(&target.url).await {
+            Ok(bytes) => Ok(Some(Known { value: object::parse(&target.path.to_tree_path(), &bytes)? })),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(refused(&target.path, error)),
+        }
+    }
+
+    /// Waits until the object is gone, or another one has its name.
+    pub(super) async fn wait_gone(&self, target: &Target, uid: Option<&str>) -> Result<(), WriteError> {
+        let started = Instant::now();
+        loop {
+            let Some(now) = self.read(target).await? else { return Ok(()) };
+            if uid.is_some_and(|uid| uid != now.bound().uid) {
+                return Ok(());
+            }
+            if started.elapsed() >= self.patience {
+                return Err(WriteError::Refused(still_there(&now.value, self.patience)));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until a CRD is accepted and its objects can be listed.
+    pub(super) async fn wait_served(&self, target: &Target, list_urls: &[String]) -> Result<(), WriteError> {
+        let started = Instant::now();
+        loop {
+            let now = self.read(target).await?;
+            let established = now.is_some_and(|now| has_condition(&now.value, "Established"));
+            if established && self.all_listed(list_urls).await {
+                return Ok(());
+            }
+            if started.elapsed() >= self.patience {
+                let seconds = self.patience.as_secs();
+                return Err(WriteError::Refused(format!("its type is not served after {seconds} s")));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn all_listed(&self, urls: &[String]) -> bool {
+        for url in urls {
+            if self.cluster.get(&format!("{url}?limit=1")).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Someone was faster: a controller's change is taken as it is, any other one stops the write.
+    async fn after_conflict(&self, target: &Target, known: &mut Known) -> Result<(), WriteError> {
+        let Some(now) = self.read(target).await? else {
+            return Err(WriteError::Refused("it is gone since it was planned".to_owned()));
+        };
+        if now.bound().uid != known.bound().uid {
+            return Err(WriteError::Refused("another object has its name since it was planned".to_owned()));
+        }
+        if object::is_terminating(&now.value) {
+            return Err(WriteError::Refused("it is being deleted".to_owned()));
+        }
+        let fields: Vec<String> = field_changes(&known.value, &now.value)
+            .into_iter()
+            .map(|change| change.path)
+            .filter(|field| !is_controllers(&target.path, field))
+            .collect();
+        if !fields.is_empty() {
+            return Err(WriteError::Refused(format!("it was changed since it was planned: {}", fields.join(", "))));
+        }
+        *known = now;
+        Ok(())
+    }
+
+    async fn send(&self, method: Method, url: &str, body: &Value) -> Result<Value, ClusterError> {
+        let mut attempt = 0;
+        let bytes = loop {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            match self.cluster.send(method.clone(), url, Some(body.to_string().into_bytes())).await {
+                // 429 says that the request was not looked at.
+                Err(ClusterError::Api(answer)) if answer.status == 429 && attempt < THROTTLED => {
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_secs(answer.retry_after.unwrap_or(1))).await;
+                }
+                other => break other?,
+            }
+        };
+        serde_json::from_slice(&bytes).map_err(|error| ClusterError::BadAnswer {
+            method: method.to_string(),
+            path: url.to_owned(),
+            expected: "an object",
+            problem: format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()),
+        })
+    }
+}
+
+/// How long a type that was accepted may take until objects can be created (seen: 2.1 s).
+const SERVED_WITHIN: Duration = Duration::from_secs(15);
+
+/// Fields that a controller of the control plane writes at any time.
+fn is_controllers(path: &ObjectPath, field: &str) -> bool {
+    is_noise(field)
+        || counters(path).iter().any(|counter| field == format!("metadata.annotations[\"{counter}\"]"))
+        || field.starts_with("metadata.annotations[\"pv.kubernetes.io/")
+        || (path.resource == "persistentvolumes" && field.starts_with("spec.claimRef"))
+        || (path.group == "rbac.authorization.k8s.io" && field.starts_with("rules"))
+}
+
+/// A Secret's values may be in the server's words, so only the names of fields are repeated for it.
+fn refused(path: &ObjectPath, error: ClusterError) -> WriteError {
+    let ClusterError::Api(answer) = error else { return WriteError::Fatal(error.into()) };
+    if path.group.is_empty() && path.resource == "secrets" {
+        let fields: Vec<&str> = answer.causes.iter().map(|cause| cause.field.as_str()).collect();
+        return WriteError::Refused(
+            format!("the API server answered {} {} {}", answer.status, answer.reason, fields.join(", "))
+                .trim_end()
+                .to_owned(),
+        );
+    }
+    WriteError::Refused(format!("the API server answered {} {}: {}", answer.status, answer.reason, answer.message))
+}
+
+fn has_condition(value: &Value, kind: &str) -> bool {
+    let conditions = value.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.is_some_and(|conditions| {
+        conditions.iter().any(|condition| {
+            condition.get("type").and_then(Value::as_str) == Some(kind)
+                && condition.get("status").and_then(Value::as_str) == Some("True")
+        })
+    })
+}
+
+/// Says what holds an object that does not go away.
+fn still_there(value: &Value, waited: Duration) -> String {
+    let list = |pointer: &str| -> Vec<&str> {
+        let list = value.pointer(pointer).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let finalizers = [list("/metadata/finalizers"), list("/spec/finalizers")].concat();
+    let mut text = format!("it is still there after {} s", waited.as_secs());
+    if !finalizers.is_empty() {
+        text.push_str(&format!(", held by {}", finalizers.join(", ")));
+    }
+    let conditions = value.pointer("/status/conditions").and_then(Value::as_array);
+    for condition in conditions.into_iter().flatten() {
+        if condition.get("status").and_then(Value::as_str) == Some("True")
+            && let Some(message) = condition.get("message").and_then(Value::as_str)
+        {
+            text.push_str("; ");
+            text.push_str(message);
+        }
+    }
+    text
+}

@@ -1,0 +1,179 @@
+//! The bodies of the requests that bring an object back.
+//!
+//! In: an object of the snapshot. Out: what is sent. Rules (facts/apiserver-tried.md): a POST carries no UID and no
+//! resourceVersion (500 otherwise); a PUT carries both, so that it reaches only the object that was planned for;
+//! managedFields are taken from the request by a PUT of the main resource, and `[{}]` takes them all off.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::snapshot::ObjectPath;
+
+use super::object;
+use super::plan::Bound;
+use super::references::{is_claim, is_volume, map_uids};
+
+/// Marks of the volume controller: with them a new claim is taken for one that lost its volume.
+const BIND_MARKS: [&str; 2] = ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"];
+
+/// What the API server sets itself.
+const SERVER_SET: [&str; 7] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// The object as it should be now: references name the UIDs of today. Gives the number of owner references mapped.
+pub(super) fn target(
+    path: &ObjectPath,
+    mut wanted: Value,
+    uids: &BTreeMap<String, String>,
+    coming: &BTreeSet<String>,
+) -> (Value, u64) {
+    let mapped = map_uids(path, &mut wanted, uids);
+    if is_volume(path) && object::text(&wanted, "/spec/claimRef/uid").is_some_and(|uid| coming.contains(uid)) {
+        // Its claim comes after it, with a UID that nobody knows yet; the volume controller fills it in.
+        object::remove(&mut wanted, "/spec/claimRef", "uid");
+        object::remove(&mut wanted, "/spec/claimRef", "resourceVersion");
+    }
+    (wanted, mapped)
+}
+
+/// The body of a POST.
+pub(super) fn create_body(path: &ObjectPath, target: &Value) -> Value {
+    let mut body = target.clone();
+    let own_uid = object::uid(target);
+    for key in SERVER_SET {
+        object::remove(&mut body, "/metadata", key);
+    }
+    object::remove(&mut body, "/metadata", "managedFields");
+    if is_claim(path) {
+        for mark in BIND_MARKS {
+            object::remove(&mut body, "/metadata/annotations", mark);
+        }
+    }
+    if path.group == "batch" && path.resource == "jobs" && body.pointer("/spec/manualSelector") != Some(&json!(true)) {
+        strip_job_uid(&mut body, &own_uid);
+    }
+    body
+}
+
+/// The API server writes a Job's UID itself and refuses that of another Job.
+fn strip_job_uid(body: &mut Value, uid: &str) {
+    object::remove(body, "/spec", "selector");
+    for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
+        for key in ["controller-uid", "batch.kubernetes.io/controller-uid"] {
+            if body.pointer(labels).and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(uid) {
+                object::remove(body, labels, key);
+            }
+        }
+    }
+}
+
+/// The body of a PUT onto the live object that `bound` names.
+pub(super) fn put_body(target: &Value, bound: &Bound) -> Value {
+    let mut body = target.clone();
+    for key in SERVER_SET {
+        object::remove(&mut body, "/metadata", key);
+    }
+    object::set(&mut body, "/metadata", "uid", json!(bound.uid));
+    object::set(&mut body, "/metadata", "resourceVersion", json!(bound.resource_version));
+    if body.pointer("/metadata/managedFields").is_none() {
+        object::set(&mut body, "/metadata", "managedFields", json!([{}]));
+    }
+    body
+}
+
+/// The same with all field managers taken off: entries that differ in nothing but their times are kept as they are
+/// otherwise.
+pub(super) fn put_without_managers(target: &Value, bound: &Bound) -> Value {
+    let mut body = put_body(target, bound);
+    object::set(&mut body, "/metadata", "managedFields", json!([{}]));
+    body
+}
+
+/// A live object without its references to owners that are gone.
+pub(super) fn release_body(live: &Value, gone: &[String]) -> Value {
+    let mut body = live.clone();
+    if let Some(owners) = body.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut) {
+        owners.retain(|owner| {
+            !owner.get("uid").and_then(Value::as_str).is_some_and(|uid| gone.iter().any(|gone| gone == uid))
+        });
+    }
+    body
+}
+
+/// The body of a DELETE that reaches only the object that was planned for.
+pub(super) fn delete_body(bound: &Bound, orphan: bool) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": bound.uid, "resourceVersion": bound.resource_version},
+        "propagationPolicy": if orphan { "Orphan" } else { "Background" },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::json;
+
+    use super::{create_body, put_body, release_body, target};
+    use crate::restore::plan::Bound;
+    use crate::snapshot::ObjectPath;
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_new_object_carries_nothing_that_the_server_sets() {
+        let object = json!({"metadata": {"name": "b", "uid": "1", "resourceVersion": "1", "generation": 4,
+            "creationTimestamp": "t", "managedFields": [{"manager": "m"}], "labels": {"a": "b"}}, "data": {}});
+        let body = create_body(&path("cluster/core/configmaps/a/b.json"), &object);
+        assert_eq!(body, json!({"metadata": {"name": "b", "labels": {"a": "b"}}, "data": {}}));
+    }
+
+    #[test]
+    fn a_claim_comes_back_without_its_bind_marks_and_a_job_without_its_uid() {
+        let claim = json!({"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes", "mine": "1"}}});
+        let body = create_body(&path("cluster/core/persistentvolumeclaims/a/b.json"), &claim);
+        assert_eq!(body, json!({"metadata": {"annotations": {"mine": "1"}}}));
+        let labels = json!({"batch.kubernetes.io/controller-uid": "1", "controller-uid": "other", "mine": "1"});
+        let job = json!({"metadata": {"uid": "1"},
+            "spec": {"selector": {"matchLabels": {}}, "template": {"metadata": {"labels": labels}}}});
+        let body = create_body(&path("cluster/batch/jobs/a/b.json"), &job);
+        let labels = json!({"controller-uid": "other", "mine": "1"});
+        assert_eq!(body, json!({"metadata": {}, "spec": {"template": {"metadata": {"labels": labels}}}}));
+    }
+
+    #[test]
+    fn a_put_is_bound_to_the_object_it_was_planned_for() {
+        let bound = Bound { uid: "now".to_owned(), resource_version: "9".to_owned() };
+        let body = put_body(&json!({"metadata": {"name": "b", "uid": "then", "resourceVersion": "1"}}), &bound);
+        let metadata = json!({"name": "b", "uid": "now", "resourceVersion": "9", "managedFields": [{}]});
+        assert_eq!(body, json!({"metadata": metadata}));
+    }
+
+    #[test]
+    fn a_volume_waits_for_a_claim_whose_uid_nobody_knows_yet() {
+        let volume = json!({"spec": {"claimRef": {"name": "c", "uid": "1", "resourceVersion": "2"}}});
+        let volumes = path("cluster/core/persistentvolumes/_/v.json");
+        let (body, _) = target(&volumes, volume.clone(), &BTreeMap::new(), &BTreeSet::from(["1".to_owned()]));
+        assert_eq!(body, json!({"spec": {"claimRef": {"name": "c"}}}));
+        assert_eq!(target(&volumes, volume.clone(), &BTreeMap::new(), &BTreeSet::new()).0, volume);
+    }
+
+    #[test]
+    fn only_references_to_what_is_gone_are_taken_off() {
+        let live = json!({"metadata": {"ownerReferences": [{"uid": "gone"}, {"uid": "there"}]}});
+        let body = release_body(&live, &["gone".to_owned()]);
+        assert_eq!(body, json!({"metadata": {"ownerReferences": [{"uid": "there"}]}}));
+    }
+}
