@@ -83,6 +83,14 @@ pub fn issue_client(
     issue(layout, CLUSTER_CA, &client(user, group, validity))
 }
 
+/// A new client certificate of etcd's authority.
+///
+/// # Errors
+/// [`RigError::Certificate`] or [`RigError::File`].
+pub fn issue_etcd_client(layout: &Layout, user: &str, validity: Validity) -> Result<ClientCertificate, RigError> {
+    issue(layout, ETCD_CA, &client(user, None, validity))
+}
+
 fn save(layout: &Layout, name: &str, made: &ClientCertificate) -> Result<(), RigError> {
     write_private(&layout.certificate(name), made.certificate.as_bytes())?;
     write_private(&layout.key(name), made.key.as_bytes())

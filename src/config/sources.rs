@@ -69,6 +69,9 @@ fn etcd_tls(etcd: &EtcdConfig, folder: &Path) -> Result<Option<EtcdTls>, ConfigE
         }
         return Ok(None);
     }
+    let Some(ca) = ca else {
+        return wrong("etcd.ca", "`https://` endpoints need the CA that signed their certificates");
+    };
     Ok(Some(EtcdTls { ca, identity, server_name: etcd.server_name.clone() }))
 }
 
@@ -132,6 +135,7 @@ mod tests {
             ("etcd: {command: [b], allow_unhashed: true}", "etcd.allow_unhashed"),
             ("etcd: {file: a, ca: b}", "etcd.ca"),
             ("etcd: {endpoints: ['https://a'], cert: b}", "etcd.cert"),
+            ("etcd: {endpoints: ['https://a']}", "etcd.ca"),
             ("etcd: {endpoints: ['a:2379']}", "etcd.endpoints"),
             ("etcd: {endpoints: ['http://a', 'https://b']}", "etcd.endpoints"),
             ("etcd: {endpoints: ['http://a'], ca: b}", "etcd.endpoints"),

@@ -31,7 +31,7 @@ fn the_documented_example_is_read_as_it_says() {
     let etcd = sources.etcd.unwrap();
     let EtcdSource::Endpoints { endpoints, tls: Some(tls) } = &etcd.source else { panic!("{etcd:?}") };
     assert_eq!((endpoints.len(), etcd.required), (3, true));
-    assert_eq!(tls.ca, Some(folder.path().join("etcd/ca.crt")));
+    assert_eq!(tls.ca, folder.path().join("etcd/ca.crt"));
     let proxmox = sources.proxmox.unwrap();
     assert_eq!(proxmox.source.address.port, 8006);
     assert_eq!(proxmox.source.trust, Trust::Ca(folder.path().join("pve-root-ca.pem")));
@@ -43,7 +43,7 @@ fn every_alternative_that_the_example_only_mentions_is_read_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("snapback.yaml");
     for etcd in [
-        "{endpoints: ['https://a:2379'], server_name: etcd.internal}",
+        "{endpoints: ['https://a:2379'], ca: ca.crt, server_name: etcd.internal}",
         "{file: /a/snapshot.db, allow_unhashed: true}",
         "{command: [talosctl, -n, 10.0.0.11, etcd, snapshot, '{}'], timeout: 30m}",
     ] {

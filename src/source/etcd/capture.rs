@@ -45,10 +45,10 @@ pub enum EtcdSource {
 }
 
 /// The files of a mutual TLS connection, in PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdTls {
     /// The CA that signed the members' certificates.
-    pub ca: Option<PathBuf>,
+    pub ca: PathBuf,
     /// The client's certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// The name to expect in the members' certificates, where it is not the endpoint's own (a tunnel).

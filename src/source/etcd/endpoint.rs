@@ -12,6 +12,7 @@ use futures::future::join_all;
 
 use super::capture::EtcdTls;
 use super::error::{EtcdError, UnreachableMember};
+use super::handshake::rejection;
 use super::message_reader::MessageReader;
 use crate::progress::{Progress, ProgressEvent};
 
@@ -43,7 +44,7 @@ pub(super) async fn open(
         return Err(EtcdError::NoEndpoint);
     }
     let options = connect_options(tls).await?;
-    let answers = join_all(endpoints.iter().map(|endpoint| status(endpoint, &options))).await;
+    let answers = join_all(endpoints.iter().map(|endpoint| status(endpoint, &options, tls))).await;
     let mut silent = Vec::new();
     let mut best: Option<(Client, &String, StatusResponse)> = None;
     for (endpoint, answer) in endpoints.iter().zip(answers) {
@@ -86,24 +87,28 @@ fn rank(status: &StatusResponse) -> (bool, bool, u64, bool) {
     (status.errors().is_empty(), !status.is_learner(), status.raft_applied_index(), leads)
 }
 
-async fn status(endpoint: &str, options: &ConnectOptions) -> Result<(Client, StatusResponse), String> {
+async fn status(
+    endpoint: &str,
+    options: &ConnectOptions,
+    tls: Option<&EtcdTls>,
+) -> Result<(Client, StatusResponse), String> {
     let ask = async {
         let mut client = Client::connect([endpoint], Some(options.clone())).await.map_err(|error| reason(&error))?;
         let status = client.status().await.map_err(|error| reason(&error))?;
         Ok((client, status))
     };
-    tokio::time::timeout(ANSWER_LIMIT, ask)
-        .await
-        .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_LIMIT.as_secs())))
+    let Ok(answer) = tokio::time::timeout(ANSWER_LIMIT, ask).await else {
+        return Err(format!("no answer within {} s", ANSWER_LIMIT.as_secs()));
+    };
+    let (Err(reason), Some(tls)) = (&answer, tls) else { return answer };
+    let rejection = tokio::time::timeout(ANSWER_LIMIT, rejection(endpoint, tls)).await;
+    Err(rejection.ok().flatten().unwrap_or_else(|| reason.clone()))
 }
 
 async fn connect_options(tls: Option<&EtcdTls>) -> Result<ConnectOptions, EtcdError> {
     let options = ConnectOptions::new().with_connect_timeout(ANSWER_LIMIT).with_keep_alive(PING_EVERY, PING_LIMIT);
     let Some(tls) = tls else { return Ok(options) };
-    let mut settings = TlsOptions::new();
-    if let Some(ca) = &tls.ca {
-        settings = settings.ca_certificate(Certificate::from_pem(read(ca).await?));
-    }
+    let mut settings = TlsOptions::new().ca_certificate(Certificate::from_pem(read(&tls.ca).await?));
     if let Some((cert, key)) = &tls.identity {
         settings = settings.identity(Identity::from_pem(read(cert).await?, read(key).await?));
     }
@@ -134,5 +139,6 @@ pub(super) fn reason(error: &etcd_client::Error) -> String {
         }
         cause = inner.source();
     }
-    text
+    // rustls points programmers to its manual.
+    text.split(": https://docs.rs/").next().unwrap_or(&text).to_owned()
 }

@@ -155,7 +155,13 @@ impl EtcdError {
                 "`etcd.ca` must be the CA that signed the members' certificates (Talos: `talosctl get etcdsecret`; \
                  kubeadm: /etc/kubernetes/pki/etcd/ca.crt)"
             }
-            Self::Unreachable { members } if members.iter().any(|member| member.reason.contains("ertificate")) => {
+            Self::Unreachable { members }
+                if members.iter().any(|member| {
+                    member.reason.contains("client certificate")
+                        || member.reason.contains("client's certificate")
+                        || member.reason.contains("KeyMismatch")
+                }) =>
+            {
                 "check that `etcd.cert` and `etcd.key` belong together, are not expired and are signed by etcd's client CA"
             }
             Self::Unreachable { .. } => "check `etcd.endpoints`, and that port 2379 can be reached from here",

@@ -11,6 +11,7 @@ mod capture;
 mod command;
 mod endpoint;
 mod error;
+mod handshake;
 mod hashed_reader;
 mod message_reader;
 

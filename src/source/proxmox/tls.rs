@@ -145,7 +145,8 @@ impl ServerCertVerifier for OneCertificate {
 pub(super) fn distrust(error: &std::io::Error) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match tls {
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        // A CA of the same name with another key (every Proxmox cluster's CA has the same name) is a bad signature.
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
             "its certificate is signed by a CA that is not known here".to_owned()
         }
         Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. })) => {
