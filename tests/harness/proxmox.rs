@@ -7,6 +7,14 @@
 //! `PVE/API2/Backup.pm` of pve-manager; `PVE/API2/Storage/Config.pm` of pve-storage; `PVE/APIServer/AnyEvent.pm` of
 //! pve-http-server.) Not true: it does not delay a 401 by three seconds.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on is a failed test"
+)]
+
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
