@@ -93,9 +93,8 @@ impl From<SelectionError> for Failure {
     fn from(error: SelectionError) -> Self {
         let failure = Self::of(Exit::Usage, &error);
         match &error {
-            SelectionError::UnknownType { near, .. } if !near.is_empty() => {
-                failure.hint(format!("did you mean {}?", quoted(near)))
-            }
+            // The text names them already.
+            SelectionError::UnknownType { near, .. } if !near.is_empty() => failure,
             SelectionError::UnknownType { .. } => failure.hint("`kubectl api-resources` lists the types"),
             _ => failure
                 .hint("a pattern is a glob on snapshot paths (`cluster/apps/**`) or TYPE[.GROUP][/NAMESPACE[/NAME]]"),

@@ -28,6 +28,20 @@ pub(crate) struct ShownField {
     pub(crate) noise: bool,
 }
 
+impl ShownField {
+    /// As JSON: a side that has no such field is left out.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = serde_json::Map::new();
+        document.insert("path".to_owned(), self.path.as_str().into());
+        document.insert("noise".to_owned(), self.noise.into());
+        document.insert("masked".to_owned(), self.masked.into());
+        for (name, side) in [("before", &self.before), ("after", &self.after)] {
+            document.extend(side.clone().map(|value| (name.to_owned(), value)));
+        }
+        Value::Object(document)
+    }
+}
+
 /// The lines of one field, without indentation.
 pub(crate) fn lines(field: &ShownField) -> Vec<(Tone, String)> {
     let path = printable(&field.path);

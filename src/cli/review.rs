@@ -71,21 +71,8 @@ impl Reviewed {
 
     /// As JSON. Noise is left out unless all fields are wanted.
     pub(crate) fn document(&self, all_fields: bool) -> Value {
-        let fields: Vec<Value> = self
-            .fields
-            .iter()
-            .filter(|field| all_fields || !field.noise)
-            .map(|field| {
-                let mut document = json!({"path": field.path, "noise": field.noise, "masked": field.masked});
-                if let (Some(before), Some(fields)) = (&field.before, document.as_object_mut()) {
-                    fields.insert("before".to_owned(), before.clone());
-                }
-                if let (Some(after), Some(fields)) = (&field.after, document.as_object_mut()) {
-                    fields.insert("after".to_owned(), after.clone());
-                }
-                document
-            })
-            .collect();
+        let fields: Vec<Value> =
+            self.fields.iter().filter(|field| all_fields || !field.noise).map(ShownField::document).collect();
         let object = self.object.as_ref();
         json!({
             "path": self.path,

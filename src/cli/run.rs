@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::session::Session;
-use super::{backup, completions, diff, init, ls, man, show, snapshots, version};
+use super::{backup, completions, diff, export, history, init, ls, man, show, snapshots, verify, version};
 
 /// Runs the program.
 pub(crate) fn run() -> std::process::ExitCode {
@@ -61,6 +61,9 @@ async fn work(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
             Command::Show(wanted) => show::run(&session, wanted).await,
             Command::Ls(wanted) => ls::run(&session, wanted).await,
             Command::Diff(wanted) => diff::run(&session, wanted).await,
+            Command::Export(wanted) => export::run(&session, wanted).await,
+            Command::History(wanted) => history::run(&session, wanted).await,
+            Command::Verify(wanted) => verify::run(&session, wanted).await,
             _ => Err(Failure::new(Exit::Failed, "not built yet")),
         }
     };

@@ -141,7 +141,7 @@ fn offer(failure: Failure, wanted: &str, names: Vec<String>, above: &str) -> Fai
     let wanted = wanted.trim_end_matches(".json");
     let likeness = |name: &String| similar::TextDiff::from_chars(name.as_str(), wanted).ratio();
     let mut near: Vec<(f32, String)> = names.into_iter().map(|name| (likeness(&name), name)).collect();
-    near.retain(|(likeness, _)| *likeness > 0.5);
+    near.retain(|(likeness, _)| *likeness >= 0.5);
     near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     near.truncate(OFFERED);
     if near.is_empty() {

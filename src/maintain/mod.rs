@@ -5,6 +5,11 @@
 
 pub mod verify;
 
+mod export;
+mod history;
+mod portable;
 mod yaml;
 
+pub use export::{ExportError, ExportOptions, Exported, ManifestSink, SECRETS_LEFT_OUT, export};
+pub use history::{Version, history};
 pub use yaml::to_yaml;
