@@ -321,14 +321,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `rig` as it was built with these tests, else by way of `scripts/control-plane`, which builds it.
+/// The real `rig` command: `$SNAPBACK_RIG`, else the one beside these tests, else `scripts/control-plane`, which builds it.
 pub fn rig_command() -> Command {
-    let built = std::env::current_exe().unwrap();
-    let built = built.parent().and_then(Path::parent).unwrap().join("rig");
-    match std::env::var_os("SNAPBACK_RIG") {
-        Some(rig) => Command::new(rig),
-        None if built.exists() => Command::new(built),
-        None => Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/control-plane")),
+    static BUILT: OnceLock<()> = OnceLock::new();
+    if let Some(rig) = std::env::var_os("SNAPBACK_RIG") {
+        return Command::new(rig);
+    }
+    // Cargo builds a dependency's library for its tests and not its command, so the one there may be an old one. The
+    // same call as in scripts/test: with nothing to do it takes a tenth of a second.
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        BUILT.get_or_init(|| {
+            let built = Command::new(cargo).args(["build", "--workspace", "--bins", "--locked", "--quiet"]).status();
+            assert!(built.unwrap().success(), "the rig command does not build");
+        });
+    }
+    let tests = std::env::current_exe().unwrap();
+    let rig = tests.parent().and_then(Path::parent).unwrap().join("rig");
+    if rig.exists() {
+        Command::new(rig)
+    } else {
+        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/control-plane"))
     }
 }
 

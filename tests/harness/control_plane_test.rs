@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rig::description::Description;
+use rig::process::ProcessState;
 
 use super::control_plane::{ControlPlane, Options, rig_command};
 
@@ -205,4 +206,39 @@ fn a_server_that_is_killed_comes_back_on_its_port() {
         control_plane.start_server(server);
     }
     assert!(control_plane.kubectl(&["get", "namespaces", "-o", "name"]).contains("namespace/kept"));
+}
+
+/// The local addresses that a process listens on, as /proc/PID/net/tcp has them (little-endian hex), IPv6 included.
+fn listening_addresses(pid: u32) -> Vec<String> {
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    let sockets: Vec<String> = targets.map(|target| target.display().to_string()).collect();
+    let mut addresses = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for line in text.lines() {
+            // sl local_address rem_address st ... inode: proc(5); state 0A is LISTEN.
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            if let [_, local, _, "0A", _, _, _, _, _, inode, ..] = fields[..]
+                && sockets.contains(&format!("socket:[{inode}]"))
+            {
+                addresses.push(local.to_owned());
+            }
+        }
+    }
+    addresses
+}
+
+#[test]
+fn everything_listens_on_loopback_only() {
+    let control_plane = ControlPlane::start(&Options::default().controllers());
+    let mut listening = 0;
+    for server in control_plane.status().servers {
+        let ProcessState::Running { pid } = server.state else { continue };
+        for address in listening_addresses(pid) {
+            assert!(address.starts_with("0100007F:"), "{} listens on {address}", server.name);
+            listening += 1;
+        }
+    }
+    assert!(listening >= 2, "etcd and the API server listen: the test looks at the right place");
 }
