@@ -134,7 +134,7 @@ impl Cluster {
         }
     }
 
-    /// Reads a path with its query, repeating bounded on 429, 503, 504 and broken connections.
+    /// Reads a path with its query, repeating bounded on 429, 502, 503, 504 and broken connections.
     ///
     /// # Errors
     /// There is no answer, or it is not a success.

@@ -53,12 +53,19 @@ pub enum ListError {
 }
 
 /// One page: the server's bytes, and where its items lie in them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListPage {
     body: Bytes,
     items: Vec<Range<usize>>,
     revision: String,
     token: String,
+}
+
+impl std::fmt::Debug for ListPage {
+    /// Without the content: it may be Secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ListPage({} objects at revision {})", self.items.len(), self.revision)
+    }
 }
 
 impl ListPage {

@@ -76,7 +76,8 @@ impl Cluster {
         match failed {
             ClusterError::Api(answer) => match answer.status {
                 429 if answer.message.contains("(re)initializing") => FEW_ATTEMPTS,
-                429 | 503 | 504 => ATTEMPTS,
+                // 502 comes from a load balancer whose API server is away.
+                429 | 502 | 503 | 504 => ATTEMPTS,
                 _ => 1,
             },
             ClusterError::Unreachable { .. } if self.has_answered() => ATTEMPTS,

@@ -159,7 +159,7 @@ async fn list(
 ) -> Result<(), ListFailure> {
     for url in &job.urls {
         let mut reader = ListReader::exact(cluster, url.clone(), revision);
-        while let Some(page) = reader.next().await? {
+        while let Some(page) = next_page(cluster, &mut reader).await? {
             if page.is_empty() {
                 continue;
             }
@@ -172,6 +172,19 @@ async fn list(
         }
     }
     Ok(())
+}
+
+/// A server that is busy or away was asked again for a while already (`cluster::request`): if it is not even ready, then
+/// this is no matter of one type, and asking for each of the others would take hours.
+async fn next_page(cluster: &Cluster, reader: &mut ListReader<'_>) -> Result<Option<ListPage>, ListFailure> {
+    match reader.next().await {
+        Ok(page) => Ok(page),
+        Err(ListError::Cluster(ClusterError::Api(answer))) if matches!(answer.status, 429 | 500..) => {
+            cluster.ready().await.map_err(ListFailure::Fatal)?;
+            Err(ListError::Cluster(ClusterError::Api(answer)).into())
+        }
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// A page's objects that are selected, canonical and hashed. Work for a blocking thread.

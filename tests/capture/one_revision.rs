@@ -1,0 +1,238 @@
+//! I4: a capture is one revision, whatever is written meanwhile and whatever the API server forgets.
+//!
+//! A writer updates objects a1 to a12 of twelve types in turn, each with the same growing number, never two at once. In
+//! any state that ever existed the numbers along a1 … a12 do not grow, and the first is at most one ahead of the last.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::Method;
+use serde_json::{Value, json};
+use snapback::cluster::{Cluster, ListError, ListReader};
+use snapback::progress::{Progress, ProgressEvent};
+use snapback::snapshot::{CaptureError, CaptureOptions, capture_cluster};
+use snapback::store::SnapshotWriter;
+
+use super::taking::{Taken, connect, crd, create, create_crd, only, soak, take_after, wait_until};
+use crate::harness::control_plane::{ControlPlane, Options};
+
+const TYPES: usize = 12;
+const NAMESPACES: &str = "/api/v1/namespaces";
+
+fn plural(n: usize) -> String {
+    // Backwards, so that the order of writing is not that of listing.
+    format!("kind{:02}s", TYPES - n)
+}
+
+fn url(n: usize) -> String {
+    format!("/apis/test.snapback/v1/namespaces/default/{}", plural(n))
+}
+
+/// The twelve types with their objects.
+async fn prepare(cluster: &Cluster) {
+    let definitions: Vec<Value> = (0..TYPES).map(|n| crd(&plural(n), &["v1"])).collect();
+    futures::future::join_all(definitions.iter().map(|definition| create_crd(cluster, definition))).await;
+    for n in 0..TYPES {
+        let object = json!({
+            "apiVersion": "test.snapback/v1", "kind": format!("Kind{}", plural(n)),
+            "metadata": {"name": format!("a{}", n + 1)}, "spec": {"turn": 0},
+        });
+        create(cluster, &url(n), &object).await;
+    }
+}
+
+/// Updates the objects in their order until it is told to stop.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    turns: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(cluster: &Cluster) -> Self {
+        let (stop, turns) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (cluster, stopped, counted) = (cluster.clone(), Arc::clone(&stop), Arc::clone(&turns));
+        let task = tokio::spawn(async move {
+            for turn in 1_u64.. {
+                for n in 0..TYPES {
+                    if stopped.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let patch = Some(serde_json::to_vec(&json!({"spec": {"turn": turn}})).unwrap());
+                    let url = format!("{}/a{}", url(n), n + 1);
+                    cluster.send_as(Method::PATCH, &url, "application/merge-patch+json", patch).await.unwrap();
+                }
+                counted.store(turn, Ordering::Relaxed);
+            }
+        });
+        Self { stop, turns, task }
+    }
+
+    async fn stop(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap();
+        self.turns.load(Ordering::Relaxed)
+    }
+}
+
+fn turn(object: &Value) -> u64 {
+    object["spec"]["turn"].as_u64().unwrap()
+}
+
+/// Some state of the cluster had these numbers.
+fn is_one_state(turns: &[u64]) -> bool {
+    turns.is_sorted_by(|a, b| a >= b) && turns.first().unwrap() - turns.last().unwrap() <= 1
+}
+
+async fn turns_of(taken: &Taken) -> Vec<u64> {
+    let mut turns = Vec::new();
+    for n in 0..TYPES {
+        let path = format!("cluster/test.snapback/{}/default/a{}.json", plural(n), n + 1);
+        turns.push(turn(&taken.object(&path).await.unwrap()));
+    }
+    turns
+}
+
+/// The way of tools that list type by type.
+async fn list_each(cluster: &Cluster) -> Vec<u64> {
+    let mut lists: Vec<usize> = (0..TYPES).collect();
+    lists.sort_by_key(|n| plural(*n));
+    let mut turns = vec![0; TYPES];
+    for n in lists {
+        let list: Value = serde_json::from_slice(&cluster.get(&url(n)).await.unwrap()).unwrap();
+        turns[n] = turn(&list["items"][0]);
+    }
+    turns
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn captures_under_writes_are_one_state_each_and_type_by_type_lists_are_not() {
+    let control_plane = ControlPlane::start(&Options::default());
+    let cluster = connect(&control_plane).await;
+    prepare(&cluster).await;
+    let writer = Writer::start(&cluster);
+    let captures = if soak() { 200 } else { 12 };
+    let mut states = std::collections::BTreeSet::new();
+    for _ in 0..captures {
+        let taken = take_after(&cluster, &only(&["*.test.snapback"]), None).await.unwrap();
+        assert_eq!(taken.capture.unlistable, []);
+        let turns = turns_of(&taken).await;
+        assert!(is_one_state(&turns), "{turns:?} at {}", taken.capture.revision);
+        states.insert(turns);
+    }
+    let mut torn = 0;
+    for _ in 0..200 {
+        torn += usize::from(!is_one_state(&list_each(&cluster).await));
+        if torn > 0 {
+            break;
+        }
+    }
+    assert!(writer.stop().await > 0, "the writer did nothing");
+    assert!(states.len() > 1, "nothing was written between two captures");
+    assert!(torn > 0, "type-by-type lists were never torn, so this test shows nothing");
+}
+
+/// Waits until the API server has forgotten a revision of this list (each list forgets on its own: what its cache still
+/// has is answered behind a compaction too, exactly).
+async fn until_forgotten(cluster: &Cluster, url: &str, revision: u64) {
+    wait_until(async || {
+        let mut then = ListReader::exact(cluster, url.to_owned(), revision);
+        matches!(then.next().await, Err(ListError::Gone { .. }))
+    })
+    .await;
+}
+
+/// The same for the newest revision that there is now.
+async fn until_now_is_forgotten(cluster: &Cluster) {
+    let mut newest = ListReader::latest(cluster, NAMESPACES.to_owned());
+    newest.next().await.unwrap();
+    until_forgotten(cluster, NAMESPACES, newest.revision().unwrap()).await;
+}
+
+/// Holds the capture until its revision is forgotten, as often as it is told.
+struct Slow {
+    runtime: tokio::runtime::Handle,
+    cluster: Cluster,
+    times: AtomicU64,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Slow {
+    fn new(cluster: &Cluster, times: u64) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        Self { runtime, cluster: cluster.clone(), times: AtomicU64::new(times), notes: Mutex::new(Vec::new()) }
+    }
+}
+
+impl Progress for Slow {
+    fn report(&self, event: ProgressEvent) {
+        match event {
+            ProgressEvent::Note(note) => self.notes.lock().unwrap().push(note),
+            ProgressEvent::Done(_) if self.times.load(Ordering::Relaxed) > 0 => {
+                self.times.fetch_sub(1, Ordering::Relaxed);
+                let (runtime, cluster) = (self.runtime.clone(), self.cluster.clone());
+                std::thread::spawn(move || runtime.block_on(until_now_is_forgotten(&cluster))).join().unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_revision_that_is_compacted_is_given_up_and_never_mixed() {
+    let control_plane = ControlPlane::start(&Options::default().api_server_flag("--etcd-compaction-interval=1s"));
+    let cluster = connect(&control_plane).await;
+    prepare(&cluster).await;
+    let writer = Writer::start(&cluster);
+
+    // A list that goes on behind a compaction, page by page.
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let mut reader = ListReader::latest(&cluster, roles.to_owned()).with_limit(1);
+    assert_eq!(reader.next().await.unwrap().unwrap().len(), 1);
+    let revision = reader.revision().unwrap();
+    until_forgotten(&cluster, roles, revision).await;
+    let gone = reader.next().await.unwrap_err();
+    assert!(matches!(gone, ListError::Gone { revision: lost, .. } if lost == revision), "{gone}");
+    // Lost once and twice: begun anew, and whole.
+    for lost in [1, 2] {
+        let slow = Slow::new(&cluster, lost);
+        let mut snapshot = SnapshotWriter::scratch(None);
+        let capture = capture_cluster(&cluster, &CaptureOptions::default(), &mut snapshot, &slow).await.unwrap();
+        let taken = Taken { capture, tree: snapshot.finish().await.unwrap().tree() };
+        assert_eq!((u64::from(taken.capture.attempts), taken.capture.unlistable.len()), (lost + 1, 0));
+        assert!(slow.notes.lock().unwrap()[0].contains("is gone"), "{:?}", slow.notes);
+        let turns = turns_of(&taken).await;
+        assert!(is_one_state(&turns), "{turns:?}");
+        assert_eq!(taken.files().await.len() as u64, taken.capture.objects + 1);
+    }
+    // Lost every time: an error that says so.
+    let mut snapshot = SnapshotWriter::scratch(None);
+    let slow = Slow::new(&cluster, u64::MAX);
+    match capture_cluster(&cluster, &CaptureOptions::default(), &mut snapshot, &slow).await {
+        Err(CaptureError::NeverStill { attempts: 4, reason }) => assert!(reason.contains("is gone"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    writer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_that_come_while_they_are_listed_begin_the_capture_anew() {
+    let control_plane = ControlPlane::start(&Options::default());
+    let cluster = connect(&control_plane).await;
+    struct Newcomer(tokio::runtime::Handle, Cluster, AtomicBool);
+    impl Progress for Newcomer {
+        fn report(&self, event: ProgressEvent) {
+            if matches!(event, ProgressEvent::Done(_)) && !self.2.swap(true, Ordering::Relaxed) {
+                let (runtime, cluster) = (self.0.clone(), self.1.clone());
+                let made = move || runtime.block_on(create_crd(&cluster, &crd("lates", &["v1"])));
+                std::thread::spawn(made).join().unwrap();
+            }
+        }
+    }
+    let newcomer = Newcomer(tokio::runtime::Handle::current(), cluster.clone(), AtomicBool::new(false));
+    let mut snapshot = SnapshotWriter::scratch(None);
+    let capture = capture_cluster(&cluster, &CaptureOptions::default(), &mut snapshot, &newcomer).await.unwrap();
+    let taken = Taken { capture, tree: snapshot.finish().await.unwrap().tree() };
+    assert_eq!(taken.capture.attempts, 2);
+    assert_eq!(taken.types().await.find("test.snapback", "lates").unwrap().objects(), Some(0));
+}
