@@ -147,3 +147,35 @@ pub fn write_private(path: &Path, text: &[u8]) -> Result<(), RigError> {
     };
     write().map_err(RigError::file("write", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_ours_only_when_it_was_empty() {
+        let place = tempfile::tempdir().unwrap();
+        let layout = Layout::new(place.path().join("cluster"));
+        let owned = layout.create().unwrap();
+        assert_eq!(fs::metadata(layout.folder()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(matches!(layout.create(), Err(RigError::FolderInUse { .. })));
+        assert!(layout.pki().exists(), "the refusal removed nothing");
+        drop(owned);
+        assert!(!layout.folder().exists());
+
+        layout.create().unwrap().keep();
+        assert!(layout.folder().exists());
+    }
+
+    #[test]
+    fn private_files_are_private_whatever_was_there() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("kubeconfig");
+        fs::write(&path, "readable by all").unwrap();
+        write_private(&path, b"secret").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+    }
+}

@@ -14,7 +14,7 @@ use rig::probe::client_from;
 use rig::process::ProcessState;
 use rig::seed::SeedOptions;
 use rig::supervisor::{Lifetime, run};
-use rig::templates::TEMPLATES;
+use rig::templates::{self, TEMPLATES};
 use rig::toolchain::Toolchain;
 use rig::{RigError, UpOptions};
 
@@ -248,6 +248,11 @@ fn supervise(up: &Up) -> Result<(), RigError> {
 
 /// Starts the supervisor as a process of its own and waits until it says that everything is ready.
 fn detach(up: &Up) -> Result<(), RigError> {
+    if let Some(name) = &up.template
+        && !templates::is_built(name, &Toolchain::find()?)?
+    {
+        let _ = writeln!(std::io::stderr(), "seeding template `{name}`: this is done once and takes about a minute");
+    }
     let spawn_error = |source| RigError::Spawn { program: "the supervisor".to_owned(), source };
     let this = std::env::current_exe().map_err(spawn_error)?;
     let mut supervisor = Command::new(this)

@@ -71,3 +71,23 @@ impl PortBlock {
         self.control.try_clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_taken_for_as_long_as_it_is_held() {
+        let one = PortBlock::take().unwrap();
+        let other = PortBlock::take().unwrap();
+        let distance = one.port(Purpose::Control).abs_diff(other.port(Purpose::Control));
+        assert!(distance >= BLOCK, "blocks do not overlap");
+        const { assert!(LAST < 32_768, "below the ephemeral ports") };
+
+        // A block is also left alone when a port other than its first is in use.
+        let again = one.port(Purpose::Control);
+        drop(one);
+        let _stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, again + 1)).unwrap();
+        assert_ne!(PortBlock::take().unwrap().port(Purpose::Control), again);
+    }
+}

@@ -60,12 +60,8 @@ const SOURCES: [&str; 3] = [include_str!("templates.rs"), include_str!("servers.
 /// # Errors
 /// [`RigError::UnknownTemplate`], or why it cannot be built.
 pub async fn folder(name: &str, toolchain: &Toolchain) -> Result<PathBuf, RigError> {
-    let template = TEMPLATES.iter().find(|template| template.name == name).ok_or_else(|| {
-        let known: Vec<&str> = TEMPLATES.iter().map(|template| template.name).collect();
-        RigError::UnknownTemplate { name: name.to_owned(), known: known.join(", ") }
-    })?;
-    let templates = cache_folder().join("templates");
-    let wanted = templates.join(format!("{name}-{}", key(template, toolchain)));
+    let (template, templates) = (named(name)?, cache_folder().join("templates"));
+    let wanted = templates.join(folder_name(template, toolchain));
     if wanted.exists() {
         mark_as_used(&wanted)?;
         return Ok(wanted);
@@ -92,6 +88,21 @@ pub async fn folder(name: &str, toolchain: &Toolchain) -> Result<PathBuf, RigErr
     build(template, toolchain, &building).await?;
     fs::rename(&building, &wanted).map_err(RigError::file("rename", &building))?;
     Ok(wanted)
+}
+
+/// Whether a template is there already, so that `up` takes seconds and not a minute.
+///
+/// # Errors
+/// [`RigError::UnknownTemplate`].
+pub fn is_built(name: &str, toolchain: &Toolchain) -> Result<bool, RigError> {
+    Ok(cache_folder().join("templates").join(folder_name(named(name)?, toolchain)).exists())
+}
+
+fn named(name: &str) -> Result<&'static Template, RigError> {
+    TEMPLATES.iter().find(|template| template.name == name).ok_or_else(|| {
+        let known: Vec<&str> = TEMPLATES.iter().map(|template| template.name).collect();
+        RigError::UnknownTemplate { name: name.to_owned(), known: known.join(", ") }
+    })
 }
 
 async fn build(template: &Template, toolchain: &Toolchain, folder: &Path) -> Result<(), RigError> {
@@ -164,14 +175,15 @@ async fn settle(cluster: &Cluster) -> BuildResult {
     Ok(())
 }
 
-fn key(template: &Template, toolchain: &Toolchain) -> String {
+fn folder_name(template: &Template, toolchain: &Toolchain) -> String {
     let mut hash = Sha256::new();
     hash.update(toolchain.folder().file_name().unwrap_or_default().as_encoded_bytes());
     for source in SOURCES.iter().chain(template.sources) {
         hash.update(source.len().to_le_bytes());
         hash.update(source);
     }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let key: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{key}", template.name)
 }
 
 fn mark_as_used(template: &Path) -> Result<(), RigError> {
