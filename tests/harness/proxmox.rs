@@ -232,7 +232,7 @@ impl State {
             storages.truncate(1);
         }
         // The order of a Perl hash.
-        if self.requests.lock().unwrap().len() % 2 == 0 {
+        if self.requests.lock().unwrap().len().is_multiple_of(2) {
             storages.reverse();
         }
         Value::Array(storages)

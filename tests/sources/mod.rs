@@ -5,6 +5,8 @@
 mod config;
 mod cutting_proxy;
 mod etcd;
+mod etcd_file;
+mod files;
 mod proxmox;
 mod restored_etcd;
 mod taken;

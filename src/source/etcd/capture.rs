@@ -1,5 +1,6 @@
 //! Captures an etcd snapshot from whichever source is configured.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -154,8 +155,9 @@ async fn from_command_file(
     writer: &mut SnapshotWriter,
 ) -> Result<Status, EtcdError> {
     let failed = |source| EtcdError::Scratch { folder: scratch.to_owned(), source };
-    // Made with mode 0700, and removed when it goes out of scope.
-    let folder = tempfile::Builder::new().prefix("etcd-").tempdir_in(scratch).map_err(failed)?;
+    // Nobody else may look inside, whatever mode the command gives its file. Removed when it goes out of scope.
+    let private = std::fs::Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("etcd-").permissions(private).tempdir_in(scratch).map_err(failed)?;
     let path = folder.path().join("snapshot.db");
     let finished = Running::start(argv, Some(&path), limit)?.finish().await?;
     let written = tokio::fs::metadata(&path).await.is_ok_and(|file| file.is_file() && file.len() > 0);
