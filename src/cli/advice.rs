@@ -122,8 +122,8 @@ pub(crate) fn quoted(names: &[String]) -> String {
 
 /// A word as it can be pasted into a shell.
 pub(crate) fn shell_word(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@=,%".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@=,%~".contains(&byte);
+    if !text.is_empty() && !text.starts_with('~') && text.bytes().all(plain) {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))

@@ -4,8 +4,6 @@
 //! progress and errors on standard error, an exit code. Invariants: only [`output`] prints; a value that is secret is
 //! masked unless `--reveal` (I10); success is printed only after the library said so (I2).
 
-#![allow(dead_code)] // while commands are landing
-
 pub(crate) mod arguments;
 pub(crate) mod error;
 pub(crate) mod exit;
@@ -26,7 +24,9 @@ mod live;
 mod ls;
 mod man;
 mod mask;
+mod plan_text;
 mod progress;
+mod restore;
 mod review;
 mod scope;
 mod session;

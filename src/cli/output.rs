@@ -129,7 +129,7 @@ impl Output {
         ResultWriter(self)
     }
 
-    /// Writes the one JSON document of a command: `schema` and `command` first, then the fields of `document`.
+    /// Writes the one JSON document of a command: the fields of `document`, and `schema` and `command`.
     pub(crate) fn json(&self, command: &str, document: serde_json::Value) {
         let mut fields = serde_json::Map::new();
         fields.insert("schema".to_owned(), JSON_SCHEMA.into());
@@ -173,6 +173,14 @@ impl Output {
             Prefix::Note => Tone::Bold,
         };
         self.aside(&format!("{} {text}", colour(self.error_colour, tone, prefix.text())));
+    }
+
+    /// A question, without a line feed at its end.
+    pub(crate) fn question(&self, text: &str) {
+        let _ = self.bars.suspend(|| {
+            let mut terminal = io::stderr();
+            write!(terminal, "{text}").and_then(|()| terminal.flush())
+        });
     }
 
     /// A line about how far the work is; left out when quiet.

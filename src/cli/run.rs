@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::session::Session;
-use super::{backup, completions, diff, export, history, init, ls, man, show, snapshots, verify, version};
+use super::{backup, completions, diff, export, history, init, ls, man, restore, show, snapshots, verify, version};
 
 /// Runs the program.
 pub(crate) fn run() -> std::process::ExitCode {
@@ -64,7 +64,8 @@ async fn work(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
             Command::Export(wanted) => export::run(&session, wanted).await,
             Command::History(wanted) => history::run(&session, wanted).await,
             Command::Verify(wanted) => verify::run(&session, wanted).await,
-            _ => Err(Failure::new(Exit::Failed, "not built yet")),
+            Command::Restore(wanted) => restore::run(&session, wanted).await,
+            Command::Version | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
         }
     };
     tokio::select! {

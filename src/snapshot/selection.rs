@@ -97,6 +97,8 @@ pub struct Selection {
     scope: Scope,
     /// The patterns that the scope stands for; empty for everything.
     scope_patterns: Vec<Pattern>,
+    /// Another selection that must mean a path too.
+    within: Option<Box<Self>>,
 }
 
 impl Selection {
@@ -120,7 +122,17 @@ impl Selection {
                 }
             }
         }
-        Ok(Self { only: parse(only)?, exclude: parse(exclude)?, scope, scope_patterns })
+        Ok(Self { only: parse(only)?, exclude: parse(exclude)?, scope, scope_patterns, within: None })
+    }
+
+    /// What both mean: a part of a snapshot that was itself taken of a part.
+    #[must_use]
+    pub fn within(mut self, other: Self) -> Self {
+        self.within = Some(Box::new(match self.within.take() {
+            Some(inner) => inner.within(other),
+            None => other,
+        }));
+        self
     }
 
     /// The same, with kinds, short names and categories looked up among the types that there are. A capture does
@@ -139,6 +151,9 @@ impl Selection {
         for pattern in resolved.exclude.iter_mut().chain(&mut resolved.scope_patterns) {
             pattern.resolve(types);
         }
+        if let Some(within) = &self.within {
+            resolved.within = Some(Box::new(within.resolve(types)?));
+        }
         Ok(resolved)
     }
 
@@ -150,7 +165,7 @@ impl Selection {
         let object = ObjectPath::parse(tree_path);
         let object = object.as_ref();
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(tree_path, object));
-        if any(&self.exclude) {
+        if any(&self.exclude) || self.within.as_ref().is_some_and(|within| !within.includes_path(tree_path)) {
             return false;
         }
         // A part of a cluster is no reason to compare the list of all its types.
@@ -171,6 +186,7 @@ impl Selection {
         !self.exclude.iter().any(|pattern| pattern.matches_whole_type(group, resource))
             && (self.only.is_empty() || may(&self.only))
             && (self.scope == Scope::Everything || may(&self.scope_patterns))
+            && self.within.as_ref().is_none_or(|within| within.may_include_type(group, resource))
     }
 
     /// The namespaces that objects of this (namespaced) type can be in to be meant; `None` for any.
@@ -181,10 +197,8 @@ impl Selection {
         };
         let only = if self.only.is_empty() { None } else { among(&self.only) };
         let scope = if self.scope == Scope::Everything { None } else { among(&self.scope_patterns) };
-        match (only, scope) {
-            (Some(only), Some(scope)) => Some(only.intersection(&scope).cloned().collect()),
-            (only, scope) => only.or(scope),
-        }
+        let within = self.within.as_ref().and_then(|within| within.namespaces(group, resource));
+        [only, scope, within].into_iter().flatten().reduce(|left, right| left.intersection(&right).cloned().collect())
     }
 
     /// The same selection always gives the same text; empty for everything.
@@ -197,6 +211,7 @@ impl Selection {
             let texts: BTreeSet<&str> = patterns.iter().map(Pattern::text).collect();
             words.extend(texts.into_iter().map(|text| format!("{name}={text}")));
         }
+        words.extend(self.within.as_ref().map(|within| within.canonical_text()).filter(|text| !text.is_empty()));
         words.join(" ")
     }
 }
@@ -351,6 +366,16 @@ mod tests {
         assert_eq!(Selection::everything().canonical_text(), "");
         let selection = Selection::new(&texts(&["b", "a", "b"]), &texts(&["c/"]), Scope::Plan).unwrap();
         assert_eq!(selection.canonical_text(), "scope=plan only=a only=b exclude=c");
+    }
+
+    #[test]
+    fn a_part_of_a_part_is_what_both_mean() {
+        let selection = only(&["cm", "secrets"]).within(only(&["*/tenant-a"])).within(Selection::everything());
+        let selection = selection.resolve(&cluster()).unwrap();
+        assert_eq!(hits(&selection), [false, true, false, false, false]);
+        assert!(selection.may_include_type("", "secrets") && !selection.may_include_type("apps", "deployments"));
+        assert_eq!(selection.namespaces("", "secrets"), Some(["tenant-a".to_owned()].into()));
+        assert_eq!(selection.canonical_text(), "only=cm only=secrets only=*/tenant-a");
     }
 
     #[test]

@@ -1,0 +1,216 @@
+//! A restore for people and as JSON: the plan, what was done, what was proven.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use snapback::restore::{Applied, Difference, NeverRule, Operation, Outcome, Plan, Proof, Reach};
+use snapback::snapshot::ObjectPath;
+use snapback::store::decode_name;
+
+use super::field_text::printable;
+use super::output::{Output, Tone};
+use super::table;
+
+/// More lines than this of one kind are not read by anyone: dangers excepted, they are counted.
+const SHOWN: usize = 40;
+
+/// `deployments.apps tenant-a/web`, or the path for what is no object.
+pub(crate) fn subject(path: &str) -> String {
+    let Some(place) = ObjectPath::parse(path) else { return printable(&decode_name(path)) };
+    let kind = super::scope::type_name(&place.group, &place.resource);
+    let name = match &place.namespace {
+        Some(namespace) => format!("{namespace}/{}", place.name),
+        None => place.name,
+    };
+    printable(&format!("{kind} {name}"))
+}
+
+/// Prints a plan: the counts, every dangerous line, the rest, and what is left alone with the reasons.
+pub(crate) fn plan(output: &Output, plan: &Plan) {
+    let counts = plan.counts();
+    let words: Vec<String> = [
+        (counts.create, "create"),
+        (counts.update, "update"),
+        (counts.recreate, "recreate"),
+        (counts.delete, "delete"),
+        (counts.release, "release"),
+        (counts.skip, "skip"),
+    ]
+    .into_iter()
+    .map(|(count, word)| format!("{word} {}", table::thousands(count as u64)))
+    .collect();
+    output.line(&output.paint(Tone::Bold, &format!("plan: {}", words.join(", "))));
+    let dangers = plan.dangers();
+    for danger in &dangers {
+        let line = format!("  ! {} {}", subject(&danger.path), printable(&danger.text));
+        output.line(&output.paint(Tone::Red, &line));
+    }
+    let harmless = plan.actions.iter().filter(|action| !dangers.iter().any(|danger| danger.path == action.path));
+    let lines: Vec<String> = harmless
+        .map(|action| {
+            let unchecked = if action.unchecked { " (no dry run could check it)" } else { "" };
+            let line = match &action.operation {
+                Operation::Create { after_gone: true } => {
+                    format!("  + {} when the old one is gone", subject(&action.path))
+                }
+                Operation::Create { .. } => format!("  + {}", subject(&action.path)),
+                Operation::Update { fields } => format!("  ~ {}: {}", subject(&action.path), fields.join(", ")),
+                Operation::Release { .. } => {
+                    format!("  ~ {}: let go of an owner that is gone, until it is back", subject(&action.path))
+                }
+                Operation::Recreate { .. } | Operation::Delete { .. } => format!("  ! {}", subject(&action.path)),
+            };
+            printable(&(line + unchecked))
+        })
+        .collect();
+    limited(output, &lines);
+    skipped(output, plan);
+    if plan.explained > 0 {
+        let objects = table::count(plan.explained, "object");
+        output.line(&format!("not counted: {objects} with no other difference than a cluster makes by itself"));
+    }
+}
+
+/// What is left alone, by reason.
+fn skipped(output: &Output, plan: &Plan) {
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for skipped in &plan.skipped {
+        reasons.entry(skipped.reason.to_string()).or_default().push(subject(&skipped.path));
+    }
+    for (reason, subjects) in reasons {
+        let more = subjects.len().saturating_sub(3);
+        let names: Vec<&str> = subjects.iter().take(3).map(String::as_str).collect();
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let line = format!("  = {}{rest}: left alone, {}", names.join(", "), printable(&reason));
+        output.line(&output.paint(Tone::Dim, &line));
+    }
+}
+
+fn limited(output: &Output, lines: &[String]) {
+    for line in lines.iter().take(SHOWN) {
+        output.line(line);
+    }
+    let more = lines.len().saturating_sub(SHOWN);
+    if more > 0 {
+        output.line(&format!("  and {} more; --output json has them all", table::thousands(more as u64)));
+    }
+}
+
+/// A plan as JSON.
+pub(crate) fn plan_document(plan: &Plan) -> Value {
+    let dangers = plan.dangers();
+    let actions: Vec<Value> = plan
+        .actions
+        .iter()
+        .map(|action| {
+            let danger = dangers.iter().find(|danger| danger.path == action.path).map(|danger| &danger.text);
+            let fields = match &action.operation {
+                Operation::Update { fields } => fields.as_slice(),
+                _ => &[],
+            };
+            json!({
+                "path": action.path,
+                "action": action.operation.verb(),
+                "fields": fields,
+                "danger": danger,
+                "unchecked": action.unchecked,
+            })
+        })
+        .collect();
+    let skipped: Vec<Value> = plan
+        .skipped
+        .iter()
+        .map(|skipped| json!({"path": skipped.path, "reason": skipped.reason.to_string()}))
+        .collect();
+    json!({"counts": plan.counts(), "actions": actions, "skipped": skipped, "explained": plan.explained})
+}
+
+/// What was done, as JSON.
+pub(crate) fn applied_document(applied: &Applied) -> Value {
+    json!({
+        "writes": applied.writes,
+        "done": applied.steps.iter().filter(|step| step.outcome == Outcome::Done).count(),
+        "failures": applied.failures().collect::<Vec<_>>(),
+    })
+}
+
+/// Prints what was done and what was proven, differences by class.
+pub(crate) fn outcome(output: &Output, applied: &Applied, proof: &Proof) {
+    let done = applied.steps.iter().filter(|step| step.outcome == Outcome::Done).count();
+    output.line(&format!(
+        "{} of {} done, {}",
+        table::thousands(done as u64),
+        table::count(applied.steps.len() as u64, "action"),
+        table::count(applied.writes, "write"),
+    ));
+    for step in applied.failures() {
+        let (word, text) = match &step.outcome {
+            Outcome::Failed { problem } => ("failed", problem.as_str()),
+            Outcome::NotTried { because } => ("not tried", because.as_str()),
+            Outcome::Done => continue,
+        };
+        let line = format!("  {} {} {word}: {}", step.verb, subject(&step.path), printable(text));
+        output.line(&output.paint(Tone::Red, &line));
+    }
+    let mut classes: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for allowed in proof.explained.iter().flat_map(|explained| &explained.by) {
+        let name = serde_json::to_value(allowed).ok().and_then(|name| name.as_str().map(str::to_owned));
+        let class = classes.entry(name.unwrap_or_default()).or_insert_with(|| (0, allowed.to_string()));
+        class.0 += 1;
+    }
+    for (name, (count, reason)) in classes {
+        let objects = table::count(count, "object");
+        output.line(&output.paint(Tone::Dim, &format!("  expected in {objects}: {name} ({reason})")));
+    }
+    for unexplained in &proof.unexplained {
+        let text = match &unexplained.difference {
+            Difference::Missing => "is in the snapshot and not in the cluster".to_owned(),
+            Difference::Extra => "is in the cluster and not in the snapshot".to_owned(),
+            Difference::Fields { fields } => format!("differs in {}", fields.join(", ")),
+        };
+        let line = format!("  unexplained: {} {}", subject(&unexplained.path), printable(&text));
+        output.line(&output.paint(Tone::Red, &line));
+    }
+    if !proof.unlistable.is_empty() {
+        output.line(&format!("  nothing is proven of {}, which cannot be listed", proof.unlistable.join(", ")));
+    }
+    if let Some(skipped) = &proof.skipped {
+        output.line(&format!("  not looked at: {}", printable(skipped)));
+    }
+    if proof.holds() && applied.failures().next().is_none() {
+        let watched = match proof.watched_seconds {
+            0 => String::new(),
+            seconds => format!(", watched for {seconds} s"),
+        };
+        output.line(&output.paint(Tone::Green, &format!("proven: no unexplained difference{watched}")));
+    } else {
+        let count = table::count(proof.unexplained.len() as u64, "unexplained difference");
+        output.line(&output.paint(Tone::Red, &format!("not as it was: {count}")));
+    }
+}
+
+/// Prints what a restore never touches.
+pub(crate) fn never_list(output: &Output, rules: &[NeverRule]) {
+    if output.is_json() {
+        let rules: Vec<Value> = rules
+            .iter()
+            .map(|rule| json!({"name": rule.name, "covers": rule.covers, "reach": reach(rule.reach), "reason": rule.reason}))
+            .collect();
+        output.json("restore", json!({"neverList": rules}));
+        return;
+    }
+    let rows = rules
+        .iter()
+        .map(|rule| {
+            vec![rule.name.to_owned(), reach(rule.reach).to_owned(), rule.covers.to_owned(), rule.reason.to_owned()]
+        })
+        .collect();
+    output.raw(table::columns(&["RULE", "REACH", "COVERS", "REASON"], rows).as_bytes());
+}
+
+const fn reach(reach: Reach) -> &'static str {
+    match reach {
+        Reach::Untouched => "untouched",
+        Reach::NeverDeleted => "never-deleted",
+    }
+}

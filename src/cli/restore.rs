@@ -1,0 +1,249 @@
+//! `snapback restore SNAPSHOT`: plan, ask, back up what is there now, apply, prove.
+
+use std::io::IsTerminal as _;
+
+use serde_json::{Value, json};
+use snapback::cluster::Cluster;
+use snapback::restore::{Plan, RestoreError, RestoreOptions, Wait, apply, never_list, plan, prove};
+use snapback::snapshot::{Scope, Selection};
+use snapback::source::Sources;
+use snapback::store::Snapshot;
+
+use super::advice::quoted;
+use super::arguments::RestoreArguments;
+use super::error::{Failure, Prefix};
+use super::exit::Exit;
+use super::live::{Origin, Side};
+use super::plan_text;
+use super::progress::Shown;
+use super::scope;
+use super::session::{Opened, Session};
+use super::snapshot_name::SnapshotName;
+use super::snapshots::{document, when};
+use super::taking::{Request, take};
+
+/// The label of the snapshot that is taken before anything is changed.
+const BEFORE: &str = "before-restore";
+
+/// Restores, or shows what a restore would do.
+pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> Result<Exit, Failure> {
+    let Some(name) = arguments.snapshot.as_deref().filter(|_| !arguments.never_list) else {
+        plan_text::never_list(session.output, never_list());
+        return Ok(Exit::Done);
+    };
+    let opened = session.open().await?;
+    let snapshot = session.stored(&opened, &SnapshotName::parse(name)?).await?;
+    let cluster = session.connect().await?;
+    check_cluster(session, arguments, &snapshot, &cluster).await?;
+    let wanted =
+        Side { tree: opened.repository.tree(&snapshot).await?, origin: Origin::Stored(Box::new(snapshot.clone())) };
+    let live = session.capture_live(&cluster, Selection::everything(), false, Some(wanted.tree.clone())).await?;
+    let mut options = RestoreOptions::new(selection(session, &wanted, &live).await?);
+    options.force_kinds.clone_from(&arguments.force);
+    let shown = Shown::new(session.output);
+    let first = plan(&cluster, &live.tree, &wanted.tree, &options, &shown).await.map_err(restore_failure)?;
+    drop(shown);
+
+    let output = session.output;
+    if !output.is_json() {
+        output.line(&format!(
+            "restore of snapshot #{} ({}, {}) to context `{}`",
+            snapshot.number,
+            snapshot.id.short(),
+            when(snapshot.body.time),
+            cluster.context()
+        ));
+        plan_text::plan(output, &first);
+    }
+    let mut result = json!({
+        "snapshot": document(&snapshot),
+        "context": cluster.context(),
+        "dryRun": arguments.dry_run,
+        "plan": plan_text::plan_document(&first),
+    });
+    if arguments.dry_run || first.is_empty() {
+        if output.is_json() {
+            output.json("restore", result);
+        } else if first.is_empty() {
+            output.line("nothing to do: the cluster is as it was");
+        } else {
+            output.line("dry run: nothing was changed");
+        }
+        return Ok(Exit::Done);
+    }
+    consent(session, arguments, name).await?;
+    let exit =
+        carry_out(session, arguments, &Work { opened, cluster, snapshot, wanted, options, first }, &mut result).await?;
+    if output.is_json() {
+        output.json("restore", result);
+    }
+    Ok(exit)
+}
+
+/// All that the changing part of a restore needs.
+struct Work {
+    opened: Opened,
+    cluster: Cluster,
+    snapshot: Snapshot,
+    wanted: Side,
+    options: RestoreOptions,
+    first: Plan,
+}
+
+async fn carry_out(
+    session: &Session<'_>,
+    arguments: &RestoreArguments,
+    work: &Work,
+    result: &mut Value,
+) -> Result<Exit, Failure> {
+    let Work { opened, cluster, snapshot, wanted, options, first } = work;
+    let output = session.output;
+    // The plan is to be read before, not after.
+    output.finish()?;
+    let before = take(session, opened, cluster, &request_before()?).await?.snapshot;
+    output.progress_line(&format!("what is there now is snapshot #{} ({BEFORE})", before.number));
+    let live = opened.repository.tree(&before).await?;
+    let shown = Shown::new(output);
+    // The plan that was shown is bound to what was there then; this one to what was just backed up.
+    let second = plan(cluster, &live, &wanted.tree, options, &shown).await.map_err(restore_failure)?;
+    if !arguments.yes && outline(&second) != outline(first) {
+        return Err(Failure::new(
+            Exit::PlanStale,
+            "the cluster moved while you were reading the plan; nothing was changed",
+        )
+        .hint(format!("run `snapback restore {}` again", snapshot.number)));
+    }
+    session.interrupt.writing(
+        "interrupted in the middle of a restore; some objects are back and others are not",
+        format!(
+            "`snapback restore {}` goes on, `snapback restore {}` goes back to what was there before",
+            snapshot.number, before.number
+        ),
+    );
+    let applied = apply(cluster, &second, &live, &wanted.tree, options, &shown).await.map_err(restore_failure)?;
+    let wait = if arguments.no_wait { Wait::Skip } else { Wait::Full };
+    let proof = prove(cluster, &applied, &wanted.tree, options, wait, &shown).await.map_err(restore_failure)?;
+    drop(shown);
+    session.interrupt.committed(before.number);
+
+    let proven = proof.holds() && applied.failures().next().is_none();
+    if let Some(fields) = result.as_object_mut() {
+        fields.insert("before".to_owned(), document(&before));
+        fields.insert("applied".to_owned(), plan_text::applied_document(&applied));
+        fields.insert("proof".to_owned(), json!({"holds": proven, "report": proof}));
+    }
+    if !output.is_json() {
+        plan_text::outcome(output, &applied, &proof);
+    }
+    if proven {
+        return Ok(Exit::Done);
+    }
+    if !output.is_json() {
+        output.message(
+            Prefix::Hint,
+            &format!(
+                "`snapback diff {} live` shows the differences, `snapback restore {}` goes back to what was there before",
+                snapshot.number, before.number
+            ),
+        );
+    }
+    Ok(Exit::Failed)
+}
+
+/// What a plan does, without what it is bound to.
+fn outline(plan: &Plan) -> Vec<(&str, &'static str)> {
+    plan.actions.iter().map(|action| (action.path.as_str(), action.operation.verb())).collect()
+}
+
+/// The whole cluster, whatever is restored of it: going back must be possible.
+fn request_before() -> Result<Request, Failure> {
+    Ok(Request {
+        label: BEFORE.to_owned(),
+        selection: Selection::new(&[], &[], Scope::Everything)?,
+        with_events: false,
+        sources: Sources::default(),
+        left_out: Vec::new(),
+    })
+}
+
+/// Another cluster's objects would be put over this one's.
+async fn check_cluster(
+    session: &Session<'_>,
+    arguments: &RestoreArguments,
+    snapshot: &Snapshot,
+    cluster: &Cluster,
+) -> Result<(), Failure> {
+    if snapshot.body.cluster.is_empty() {
+        return Err(Failure::new(Exit::Refused, format!("snapshot #{} holds no cluster", snapshot.number))
+            .hint("`snapback snapshots` lists those that do"));
+    }
+    if snapshot.body.cluster == cluster.identity().await? {
+        return Ok(());
+    }
+    let text = format!(
+        "snapshot #{} is of another cluster (context `{}`), not of `{}`",
+        snapshot.number,
+        snapshot.body.context,
+        cluster.context()
+    );
+    if arguments.from_another_cluster {
+        session.output.message(Prefix::Warning, &text);
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Refused, text)
+        .hint("name the right cluster with --context, or say --from-another-cluster when that is what you want"))
+}
+
+/// What is restored: what the user asked for, of what the snapshot was taken of, of what both sides could read. An
+/// object that could not be read is not one that is not there.
+async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<Selection, Failure> {
+    let comparison = session.comparison(wanted, live).await?;
+    let unreadable = comparison.left_out().to_vec();
+    if !unreadable.is_empty() {
+        let text =
+            format!("left alone, because the snapshot or the cluster could not be read: {}", quoted(&unreadable));
+        session.output.message(Prefix::Warning, &text);
+    }
+    let Origin::Stored(snapshot) = &wanted.origin else { return Ok(comparison.selection) };
+    Ok(comparison.selection.within(scope::selection(&snapshot.body.scope)?).within(Selection::new(
+        &[],
+        &unreadable,
+        Scope::Everything,
+    )?))
+}
+
+/// Asks once on a terminal; without one it takes `--yes`.
+async fn consent(session: &Session<'_>, arguments: &RestoreArguments, name: &str) -> Result<(), Failure> {
+    if arguments.yes {
+        return Ok(());
+    }
+    let refused = |text: &str| Failure::new(Exit::Refused, text);
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(refused("a restore changes the cluster and there is no terminal to ask on; nothing was changed")
+            .hint(format!("run `snapback restore {} --yes`", super::advice::shell_word(name))));
+    }
+    session.output.finish()?;
+    session.output.question("restore it so? a snapshot of what is there now is taken first [y/N] ");
+    // On a thread of its own, so that Ctrl-C is heard while the question stands.
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    match answer.await {
+        Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(refused("not restored; nothing was changed")),
+    }
+}
+
+fn restore_failure(error: RestoreError) -> Failure {
+    match error {
+        RestoreError::Cluster(error) => error.into(),
+        RestoreError::Store(error) => error.into(),
+        RestoreError::Selection(error) => error.into(),
+        RestoreError::Capture(error) => error.into(),
+        RestoreError::UnknownRule { .. } => {
+            Failure::of(Exit::Usage, &error).hint("`snapback restore --never-list` lists the rules")
+        }
+        error => Failure::of(Exit::Failed, &error),
+    }
+}
