@@ -1,0 +1,187 @@
+//! The script in the repository, run by the real shell with nothing but the programs it says it needs.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use snapback::store::backend::{Backend, LocalBackend};
+use snapback::store::{Blob, EntryKind, FrameGroup, Repository, Snapshot, encode_name};
+
+use super::sample::{Files, back_up, body, files, fill, many, series};
+
+/// What the script may use: POSIX utilities, tar, zstd, sha256sum.
+const PROGRAMS: [&str; 19] = [
+    "sh",
+    "awk",
+    "cat",
+    "chmod",
+    "cp",
+    "dirname",
+    "find",
+    "ln",
+    "mkdir",
+    "mv",
+    "rm",
+    "sed",
+    "sort",
+    "tail",
+    "tar",
+    "tr",
+    "xargs",
+    "zstd",
+    "sha256sum",
+];
+
+struct Place {
+    folder: tempfile::TempDir,
+    backend: Arc<dyn Backend>,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        for program in PROGRAMS {
+            let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+                .map(|path| path.join(program))
+                .find(|path| path.exists());
+            symlink(
+                found.unwrap_or_else(|| panic!("{program} is not installed")),
+                folder.path().join("bin").join(program),
+            )
+            .unwrap();
+        }
+        let backend: Arc<dyn Backend> = Arc::new(LocalBackend::new(folder.path().join("repository")));
+        Repository::init(Arc::clone(&backend)).await.unwrap();
+        Self { folder, backend }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let script = self.path("repository/restore.sh");
+        let mut command = Command::new(self.path("bin/sh"));
+        command.arg(script).args(arguments).env_clear().env("PATH", self.path("bin")).current_dir(self.folder.path());
+        command.output().unwrap()
+    }
+
+    fn restore(&self, snapshot: &str, out: &str) -> Files {
+        let output = self.run(&[snapshot, out]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        read_folder(&self.path(out))
+    }
+
+    /// It fails, says `why`, and leaves nothing behind.
+    fn refuse(&self, snapshot: &str, out: &str, why: &str) {
+        let output = self.run(&[snapshot, out]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(why), "{:?}: {said}", output.status);
+        let left = std::fs::read_dir(self.path(out)).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "something is left in {out}");
+    }
+}
+
+fn read_folder(folder: &Path) -> Files {
+    let entries =
+        walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| !entry.file_type().is_dir());
+    let content = |path: &Path| match std::fs::read_link(path) {
+        Ok(target) => target.into_os_string().into_encoded_bytes(),
+        Err(_) => std::fs::read(path).unwrap(),
+    };
+    entries
+        .map(|entry| (entry.path().strip_prefix(folder).unwrap().to_str().unwrap().to_owned(), content(entry.path())))
+        .collect()
+}
+
+async fn committed(place: &Place, content: &Files) -> Snapshot {
+    back_up(Arc::clone(&place.backend), content).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_script_rebuilds_every_snapshot() {
+    let place = Place::new().await;
+    let mut written = BTreeMap::new();
+    for turn in 0..3 {
+        let mut content = many(700, turn);
+        content.extend(files(&[("state/twice", "the same"), ("state/again", "the same"), ("state/empty", "")]));
+        for name in ["a b", "ä/ö", "-rf", "..", "*", "$(touch x)", "'", &"long".repeat(70)] {
+            content.insert(format!("names/{}", encode_name(name)), name.as_bytes().to_vec());
+        }
+        let snapshot = committed(&place, &content).await;
+        written.insert(snapshot.number.to_string(), content.clone());
+        written.insert(snapshot.id.short(), content.clone());
+        written.insert("latest".to_owned(), content);
+    }
+    for (at, (name, content)) in written.iter().enumerate() {
+        assert!(place.restore(name, &format!("out-{at}")) == *content, "{name}");
+    }
+    let listed = String::from_utf8(place.run(&["list"]).stdout).unwrap();
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+}
+
+#[tokio::test]
+async fn the_script_rebuilds_big_files_executables_and_links() {
+    let place = Place::new().await;
+    let repository = Repository::open(Arc::clone(&place.backend)).await.unwrap();
+    let big: Vec<u8> = (0..17_000_000_u32).flat_map(|n| (n / 5).to_le_bytes()).collect();
+    let mut writer = repository.begin(series()).await.unwrap();
+    fill(&mut writer, &files(&[("plain", "#!/bin/sh\n")])).await.unwrap();
+    for (path, kind, content) in [
+        ("files/run", EntryKind::Exec, "#!/bin/sh\n"),
+        ("files/link", EntryKind::Link, "../plain"),
+        ("files/odd", EntryKind::Link, "-x $(touch y) 'z"),
+    ] {
+        writer.put_as(path, kind, Blob::new(content.to_owned().into()), FrameGroup::Shared).await.unwrap();
+    }
+    writer.put_stream("etcd/snapshot.db", big.as_slice()).await.unwrap();
+    writer.put_stream("etcd/none", [].as_slice()).await.unwrap();
+    repository.commit(writer.finish().await.unwrap(), body()).await.unwrap();
+    let found = place.restore("1", "out");
+    assert!(found["etcd/snapshot.db"] == big && found["etcd/none"].is_empty());
+    assert_eq!(found["files/link"], b"../plain");
+    assert_eq!(found["files/odd"], b"-x $(touch y) 'z");
+    let mode = |path: &str| std::fs::metadata(place.path("out").join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("files/run"), mode("plain"), mode("etcd/snapshot.db")), (0o700, 0o600, 0o600));
+    assert_eq!(mode("files"), 0o700);
+}
+
+#[tokio::test]
+async fn the_script_refuses_damage_and_wrong_usage() {
+    let place = Place::new().await;
+    assert!(String::from_utf8_lossy(&place.run(&["latest", "out"]).stderr).contains("no snapshot"));
+    let snapshot = committed(&place, &many(50, 0)).await;
+    for wrong in [vec![], vec!["latest"], vec!["latest", "a", "b"], vec!["", "a"]] {
+        assert_eq!(place.run(&wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    std::fs::create_dir(place.path("full")).unwrap();
+    std::fs::write(place.path("full/.hidden"), "").unwrap();
+    let output = place.run(&["latest", "full"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not empty") && place.path("full/.hidden").exists());
+    place.refuse("7", "out", "there is no snapshot `7`");
+    place.refuse("ffff", "out", "there is no snapshot");
+
+    let damage = |name: &str, at: usize, why: &str| {
+        let path = place.path("repository").join(name);
+        let sound = std::fs::read(&path).unwrap();
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1;
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        place.refuse("1", "out", why);
+        std::fs::write(&path, sound).unwrap();
+    };
+    damage(&snapshot.packs[0].name, 100, "damaged: packs/");
+    let entry = "log/00000000000000000001.json";
+    let length = std::fs::metadata(place.path("repository").join(entry)).unwrap().len() as usize;
+    // A digit of the root; a digit of the last line.
+    let text = std::fs::read_to_string(place.path("repository").join(entry)).unwrap();
+    damage(entry, text.find("\"root\"").unwrap() + 12, "is damaged");
+    damage(entry, length - 10, "is damaged");
+    std::fs::remove_file(place.path("repository").join(&snapshot.packs[0].name)).unwrap();
+    place.refuse("1", "out", "is missing");
+}
