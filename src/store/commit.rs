@@ -86,7 +86,10 @@ async fn check_stored(backend: &dyn Backend, own: &[PackRef]) -> Result<(), Stor
     let sizes: HashMap<&str, u64> = listed.iter().map(|file| (file.name.as_str(), file.size)).collect();
     match own.iter().find(|pack| sizes.get(pack.name.as_str()) != Some(&pack.size)) {
         None => Ok(()),
-        Some(pack) => Err(StoreError::PackVanished { pack: pack.name.clone() }),
+        Some(pack) => {
+            let reason = "it was stored a moment ago, and is not there or has another size";
+            Err(StoreError::MustBeFull { pack: pack.name.clone(), reason })
+        }
     }
 }
 

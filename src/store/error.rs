@@ -102,12 +102,6 @@ pub enum StoreError {
         /// Why it is not to be relied on.
         reason: &'static str,
     },
-    /// A pack that was stored a moment ago is not there.
-    #[error("`{pack}` was stored, but is not there or has another size")]
-    PackVanished {
-        /// The pack.
-        pack: String,
-    },
     /// Other writers were faster, again and again.
     #[error("other writers took every log entry up to {number}; nothing was committed")]
     Contended {

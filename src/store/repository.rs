@@ -134,3 +134,30 @@ impl Repository {
         commit::commit(&*self.backend, written, body).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only compiled: whoever calls these must be able to do so in a task of its own.
+    #[expect(dead_code)]
+    fn every_future_can_be_spawned(
+        repository: &'static Repository,
+        tree: &'static SnapshotTree,
+        snapshot: &'static Snapshot,
+    ) {
+        fn spawnable<F: Future + Send + 'static>(_: F) {}
+        spawnable(repository.begin(snapshot.id));
+        spawnable(repository.begin_full());
+        spawnable(repository.history());
+        spawnable(repository.tree(snapshot));
+        spawnable(tree.copy_file(todo!(), Box::leak(Box::new(Vec::new()))));
+        spawnable(async move {
+            let mut writer = repository.begin(snapshot.id).await?;
+            writer.put_stream("a", [0_u8].as_slice()).await?;
+            repository.commit(writer.finish().await?, snapshot.body.clone()).await
+        });
+        spawnable(crate::maintain::verify::verify(todo!(), todo!(), &crate::progress::Silent));
+        spawnable(async move { futures::StreamExt::next(&mut tree.walk("")).await });
+    }
+}

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
 
 mod damage;
+mod fault;
+mod kills;
 mod restore_sh;
 mod round_trip;
 mod sample;

@@ -104,12 +104,19 @@ impl PackIndex {
     /// Reads the tables of stored packs.
     pub(crate) async fn load(backend: &Arc<dyn Backend>, packs: &[PackRef]) -> Result<Self, StoreError> {
         let mut index = Self::default();
-        let mut tables = futures::stream::iter(packs)
-            .map(|pack| async move { Ok::<_, StoreError>((pack, read_contents(&**backend, pack).await?)) })
+        // Owned values: a future that borrows through a stream cannot be spawned.
+        let mut tables = futures::stream::iter(packs.to_vec())
+            .map(|pack| {
+                let backend = Arc::clone(backend);
+                async move {
+                    let contents = read_contents(&*backend, &pack).await?;
+                    Ok::<_, StoreError>((pack, contents))
+                }
+            })
             .buffered(PARALLEL_TABLES);
         while let Some((pack, contents)) = tables.try_next().await? {
             let source = PackSource::Stored { backend: Arc::clone(backend), name: pack.name.clone() };
-            index.add_pack(source, Some(pack.clone()), &contents);
+            index.add_pack(source, Some(pack), &contents);
         }
         Ok(index)
     }
