@@ -6,3 +6,4 @@ pub mod proxmox;
 pub mod snapback;
 
 mod control_plane_test;
+mod cozystack;

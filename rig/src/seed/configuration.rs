@@ -31,7 +31,9 @@ pub fn config_maps(count: usize, namespaces: &[String], random: &mut Random) -> 
             }
             3 => {
                 name.push_str(&".long-name".repeat(LONGEST_NAME));
-                name.truncate(LONGEST_NAME);
+                name.truncate(LONGEST_NAME - 1);
+                // A name must not end with a dot or a hyphen.
+                name.push('x');
                 json!({ "data": { "key": "" } })
             }
             _ if number % 40 == 4 => json!({ "data": { "dashboard.json": dashboard(random) } }),
@@ -83,18 +85,18 @@ fn dashboard(random: &mut Random) -> String {
     json!({ "title": random.words(2), "schemaVersion": 39, "panels": panels }).to_string()
 }
 
-/// Secrets: of ten, six opaque, two of TLS, one of a registry, one with the incompressible payload of a Helm release.
+/// Secrets: of ten, five opaque, two of TLS, one of a registry, two with the incompressible payload of a Helm release.
 pub fn secrets(count: usize, namespaces: &[String], random: &mut Random) -> Vec<Planned> {
     let plan = |number: usize| {
         let namespace = namespace(namespaces, random);
         let (mut name, mut manager) = (format!("{}-{}-{number}", random.word(), random.word()), "helm");
         let fields = match number % 10 {
-            0..=5 => json!({ "type": "Opaque", "data": {
+            0..=4 => json!({ "type": "Opaque", "data": {
                 "username": base64(random.word().as_bytes().to_vec()),
                 "password": base64(random.hex(24).into_bytes()),
                 "dsn": base64(format!("postgres://{}:{}@10.0.0.9:5432/app?sslmode=disable", random.word(), random.hex(16)).into_bytes()),
             } }),
-            6 | 7 => {
+            5 | 6 => {
                 manager = "cert-manager-certificates-issuing";
                 json!({ "type": "kubernetes.io/tls", "data": {
                     "ca.crt": pem("CERTIFICATE", 800, random),
@@ -102,7 +104,7 @@ pub fn secrets(count: usize, namespaces: &[String], random: &mut Random) -> Vec<
                     "tls.key": pem("RSA PRIVATE KEY", 1190, random),
                 } })
             }
-            8 => {
+            7 => {
                 let auth = format!("{{\"auths\":{{\"registry.example.org\":{{\"auth\":\"{}\"}}}}}}", random.hex(40));
                 json!({ "type": "kubernetes.io/dockerconfigjson", "data": { ".dockerconfigjson": base64(auth.into_bytes()) } })
             }
