@@ -50,6 +50,13 @@ pub const TEMPLATES: &[Template] = &[
         flux: false,
         build: |cluster| Box::pin(seed::fill_template(cluster, 500)),
     },
+    // For benchmarks: minutes to make, seconds to copy.
+    Template {
+        name: "cozystack-12000",
+        sources: seed::SOURCES,
+        flux: false,
+        build: |cluster| Box::pin(seed::fill_template(cluster, 12_000)),
+    },
 ];
 
 /// Of every template: what a cluster is made of.

@@ -8,9 +8,10 @@ use kube::Client;
 use serde_json::Value;
 
 use super::error::FluxError;
-use crate::seed::{Api, SeedError, crds};
+use crate::seed::{Api, crds, installation};
 
 const RELEASES: &str = "/apis/helm.toolkit.fluxcd.io/v2/helmreleases";
+const CHARTS: &str = "/apis/source.toolkit.fluxcd.io/v1/helmcharts";
 
 /// Installs the CRDs that helm-controller cannot start without, where they are missing.
 ///
@@ -18,26 +19,11 @@ const RELEASES: &str = "/apis/helm.toolkit.fluxcd.io/v2/helmreleases";
 /// [`FluxError::Crds`] when they cannot be read or installed.
 pub async fn install_crds(client: Client, toolchain: &Path) -> Result<(), FluxError> {
     let api = Api::new(client);
-    let watched = "/apis/source.toolkit.fluxcd.io/v1/helmcharts?limit=1";
-    let is_served = async || -> Result<bool, SeedError> {
-        let releases = api.ask(Method::GET, &format!("{RELEASES}?limit=1"), None).await?;
-        Ok(releases.is_success() && api.ask(Method::GET, watched, None).await?.is_success())
-    };
-    if is_served().await? {
-        return Ok(());
-    }
-    let url = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?fieldManager=flux";
-    for crd in crds::load(toolchain)?.iter().filter(|crd| crd.group.ends_with(".fluxcd.io")) {
-        /// Somebody else has installed it.
-        const CONFLICT: u16 = 409;
-        let answer = api.ask(Method::POST, url, Some(&crd.body)).await?;
-        if !answer.is_success() && answer.status != CONFLICT {
-            let (status, message) = (answer.status, answer.message());
-            return Err(SeedError::Refused { method: Method::POST, url: url.to_owned(), status, message }.into());
+    for url in [RELEASES, CHARTS] {
+        if !api.ask(Method::GET, &format!("{url}?limit=1"), None).await?.is_success() {
+            let of_flux = crds::load(toolchain)?.into_iter().filter(|crd| crd.group.ends_with(".fluxcd.io")).collect();
+            return Ok(installation::install(&api, of_flux).await?);
         }
-    }
-    while !is_served().await? {
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ pub mod api;
 pub mod configuration;
 pub mod crds;
 pub mod error;
+pub mod installation;
 pub mod planned;
 pub mod platform;
 pub mod random;
@@ -26,6 +27,7 @@ pub const SOURCES: &[&str] = &[
     include_str!("access.rs"),
     include_str!("configuration.rs"),
     include_str!("crds.rs"),
+    include_str!("installation.rs"),
     include_str!("planned.rs"),
     include_str!("platform.rs"),
     include_str!("random.rs"),

@@ -6,7 +6,7 @@
 //! ```
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
 use kube::Client;
@@ -16,14 +16,12 @@ use serde_json::json;
 use super::api::Api;
 use super::crds::{self, Crd};
 use super::error::SeedError;
+use super::installation::install;
 use super::planned::Planned;
 use super::random::Random;
 use super::resources::{self, Posted, Recipe};
 use super::size::Counts;
 use super::{access, configuration, platform, workloads};
-
-/// How long a CRD may take until its type is served: far above the 2 s measured for one, since 200 come at once.
-const SERVED_WITHIN: Duration = Duration::from_secs(180);
 
 /// What to seed.
 #[derive(Debug, Clone)]
@@ -77,7 +75,7 @@ pub async fn seed(client: Client, options: &SeedOptions, say: &dyn Fn(&str)) -> 
     counts.custom_resources = counts.custom_resources.saturating_sub(chosen.len().saturating_sub(counts.crds));
 
     say(&format!("{} CRDs", chosen.len()));
-    install_crds(&api, &chosen).await?;
+    install(&api, chosen.clone()).await?;
 
     let namespaces = platform::namespaces(&counts);
     create(&api, platform::namespace_objects(&counts)).await?;
@@ -156,25 +154,6 @@ async fn create(api: &Api, planned: Vec<Planned>) -> Result<(), SeedError> {
         api.demand(Method::POST, &url, Some(&planned.body)).await
     })
     .await?;
-    Ok(())
-}
-
-async fn install_crds(api: &Api, chosen: &[Crd]) -> Result<(), SeedError> {
-    let url = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    let plan = |crd: &Crd| Planned { url: url.to_owned(), manager: "helm", body: crd.body.clone() };
-    create(api, chosen.iter().map(plan).collect()).await?;
-    let started = Instant::now();
-    for crd in chosen {
-        // Across all namespaces: these do not exist yet.
-        let url = format!("/apis/{}/{}/{}?limit=1", crd.group, crd.version, crd.plural);
-        while !api.ask(Method::GET, &url, None).await?.is_success() {
-            if started.elapsed() > SERVED_WITHIN {
-                let what = format!("`{}` is not served", crd.name());
-                return Err(SeedError::Timeout { what, seconds: SERVED_WITHIN.as_secs() });
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use crate::toolchain::Toolchain;
 
 use super::run::{SeedOptions, seed};
 
-/// Ten releases take about ten seconds; a busy machine gets a lot more.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Ten releases take about ten seconds, forty a minute; a busy machine gets a lot more.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The number that every template is drawn from.
 const SEED: u64 = 1;
