@@ -231,7 +231,8 @@ fn listening_addresses(pid: u32) -> Vec<String> {
 
 #[test]
 fn everything_listens_on_loopback_only() {
-    let control_plane = ControlPlane::start(&Options::default().controllers());
+    let everything = Options::default().template("cozystack-500").controllers().argument("--flux");
+    let control_plane = ControlPlane::start(&everything);
     let mut listening = 0;
     for server in control_plane.status().servers {
         let ProcessState::Running { pid } = server.state else { continue };
@@ -240,5 +241,5 @@ fn everything_listens_on_loopback_only() {
             listening += 1;
         }
     }
-    assert!(listening >= 2, "etcd and the API server listen: the test looks at the right place");
+    assert!(listening >= 4, "etcd, the API server and Flux listen: the test looks at the right place");
 }
