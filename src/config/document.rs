@@ -43,7 +43,7 @@ pub struct ClusterConfig {
 }
 
 /// What of the cluster.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CaptureConfig {
     /// Takes only what matches one of these. Empty: everything.
@@ -52,15 +52,6 @@ pub struct CaptureConfig {
     pub exclude: Vec<String>,
     /// Takes Events and Leases too. They change every few seconds and nobody restores them, so: false.
     pub events: bool,
-    /// A backup without the whole cluster fails. It is what backups are for, so: true. With false, the other sources are
-    /// still taken while the API server is down.
-    pub required: bool,
-}
-
-impl Default for CaptureConfig {
-    fn default() -> Self {
-        Self { only: Vec::new(), exclude: Vec::new(), events: false, required: true }
-    }
 }
 
 /// The etcd snapshot: exactly one of `endpoints`, `file` and `command`.

@@ -68,7 +68,7 @@ mod tests {
     fn an_empty_file_is_the_default() {
         for text in ["", "# nothing\n\n", "{}"] {
             let config = Config::parse(text, Path::new("snapback.yaml")).unwrap();
-            assert!(config.etcd.is_none() && config.files.is_empty() && config.capture.required, "{text}");
+            assert!(config.etcd.is_none() && config.files.is_empty() && !config.capture.events, "{text}");
         }
     }
 

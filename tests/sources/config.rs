@@ -24,7 +24,7 @@ fn the_documented_example_is_read_as_it_says() {
     let config = Config::load(&folder.path().join("snapback.yaml")).unwrap();
     assert_eq!(config.repository.as_deref(), Some(Path::new("/var/backups/snapback")));
     assert_eq!(config.cluster.kubeconfig, Some(folder.path().join("kubeconfig.yaml")));
-    assert!(config.capture.required && !config.capture.events);
+    assert!(!config.capture.events && config.capture.only.is_empty() && config.capture.exclude.len() == 1);
 
     let sources = config.sources().unwrap();
     assert_eq!(sources.etcd_interval.as_secs(), 6 * 3600);

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod backup;
 mod config;
 mod cutting_proxy;
 mod etcd;
 mod etcd_file;
 mod files;
+mod memory;
 mod proxmox;
+mod rbac;
 mod restored_etcd;
 mod taken;

@@ -158,7 +158,8 @@ async fn from_command_file(
     // Nobody else may look inside, whatever mode the command gives its file. Removed when it goes out of scope.
     let private = std::fs::Permissions::from_mode(0o700);
     let folder = tempfile::Builder::new().prefix("etcd-").permissions(private).tempdir_in(scratch).map_err(failed)?;
-    let path = folder.path().join("snapshot.db");
+    // The command may change its folder.
+    let path = std::path::absolute(folder.path().join("snapshot.db")).map_err(failed)?;
     let finished = Running::start(argv, Some(&path), limit)?.finish().await?;
     let written = tokio::fs::metadata(&path).await.is_ok_and(|file| file.is_file() && file.len() > 0);
     if !written {

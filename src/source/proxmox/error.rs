@@ -135,8 +135,8 @@ impl ProxmoxError {
                 "the form is `USER@REALM!TOKENID=SECRET`; `pveum user token list USER@REALM` shows tokens and expiry dates"
             }
             Self::Forbidden { .. } => {
-                "give both the user and the token the role PVEAuditor on `/`: \
-                 `pveum acl modify / --roles PVEAuditor --users USER@REALM --tokens 'USER@REALM!TOKENID'`"
+                "give both the user and the token the role PVEAuditor on `/`: `pveum acl modify / --roles PVEAuditor --users \
+                 USER@REALM`, and the same with `--tokens 'USER@REALM!TOKENID'`"
             }
             Self::Untrusted { .. } => {
                 "set `proxmox.ca` to a copy of /etc/pve/pve-root-ca.pem, or `proxmox.fingerprint` to the SHA-256 that \
