@@ -71,7 +71,7 @@ fn one_backup_takes_every_source() {
         let listed = snapback.ok(&["ls", &format!("latest:{folder}")]).stdout;
         assert!(listed.contains(file), "{file} is not in\n{listed}");
     }
-    assert!(snapback.ok(&["show", "pre-upgrade:proxmox/storage.json"]).stdout.contains("prune-backups"));
+    assert!(snapback.ok(&["show", "pre-upgrade:proxmox/storage.json", "--reveal"]).stdout.contains("prune-backups"));
     snapback.ok(&["verify"]);
 }
 
