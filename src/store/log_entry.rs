@@ -253,3 +253,88 @@ impl Op {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        BTreeMap, ContentHash, LogEntry, Op, PackKind, PackRef, SnapshotBody, SnapshotOp, Timestamp, entry_name,
+        entry_number,
+    };
+    use crate::store::{SourceRecord, SourceState};
+    use proptest::prelude::*;
+
+    fn body(text: &str, number: u64) -> SnapshotBody {
+        SnapshotBody {
+            series: ContentHash::of(text.as_bytes()),
+            time: Timestamp::UNIX_EPOCH,
+            cluster: text.to_owned(),
+            context: text.to_owned(),
+            revision: number,
+            root: ContentHash::of(b"root"),
+            label: text.to_owned(),
+            scope: text.to_owned(),
+            sources: vec![SourceRecord { name: text.to_owned(), state: SourceState::Partial, detail: text.to_owned() }],
+            complete: number.is_multiple_of(2),
+            objects: number,
+            types: number,
+            bytes: number,
+            kubernetes: text.to_owned(),
+            tool: text.to_owned(),
+        }
+    }
+
+    fn op(kind: usize, text: &str, number: u64) -> Op {
+        let hash = ContentHash::of(text.as_bytes());
+        let packs: Vec<PackRef> = [PackKind::Content, PackKind::Segment]
+            .map(|kind| PackRef {
+                name: format!("packs/{}/{hash}.0123abcd.tar.zst", &hash.to_string()[..2]),
+                size: number,
+                kind,
+            })
+            .into();
+        let snapshots = vec![number, 7];
+        match kind {
+            0 => Op::Init { files: BTreeMap::from([(text.to_owned(), hash)]) },
+            1 => {
+                let body = body(text, number);
+                let body_text = body.to_text();
+                let id = ContentHash::of(body_text.as_bytes());
+                let parent = number.is_multiple_of(3).then_some(number);
+                Op::Snapshot(Box::new(SnapshotOp { parent, packs, id, body_text, body }))
+            }
+            2 => Op::Forget { snapshots },
+            3 => Op::Mark { packs: vec![text.to_owned()] },
+            4 => Op::Damaged { packs: Vec::new() },
+            5 => Op::Verified { snapshots, level: text.to_owned() },
+            6 => Op::Pin { snapshots },
+            _ => Op::Unpin { snapshots },
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_survives_its_own_bytes_and_no_change_of_them(
+            kind in 0_usize..8, text: String, number: u64, at: prop::sample::Index, value: u8
+        ) {
+            let previous = (number > 0).then(|| ContentHash::of(b"before"));
+            let time = Timestamp::UNIX_EPOCH;
+            let entry = LogEntry { number, previous, time, nonce: text.clone(), op: op(kind, &text, number) };
+            let bytes = entry.to_bytes();
+            prop_assert_eq!(LogEntry::parse(number, &bytes).unwrap(), entry);
+            prop_assert_eq!(entry_number(&entry_name(number)), Some(number));
+            // Every line is a value: no string can begin a line of its own.
+            prop_assert!(!String::from_utf8(bytes.clone()).unwrap().contains("\n\n"));
+            let mut changed = bytes.clone();
+            changed[at.index(bytes.len())] = value;
+            prop_assert_eq!(LogEntry::parse(number, &changed).is_ok(), changed == bytes);
+            prop_assert!(LogEntry::parse(number, &bytes[..at.index(bytes.len())]).is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(noise in prop::collection::vec(any::<u8>(), 0..300), text: String) {
+            let _ = LogEntry::parse(1, &noise);
+            let _ = LogEntry::parse(1, &super::seal(text));
+            let _ = crate::store::SegmentList::parse(&noise);
+        }
+    }
+}

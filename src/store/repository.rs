@@ -143,21 +143,24 @@ mod tests {
     #[expect(dead_code)]
     fn every_future_can_be_spawned(
         repository: &'static Repository,
-        tree: &'static SnapshotTree,
         snapshot: &'static Snapshot,
+        tree: &'static SnapshotTree,
+        entry: &'static crate::store::TreeEntry,
+        options: &'static crate::maintain::verify::VerifyOptions,
     ) {
         fn spawnable<F: Future + Send + 'static>(_: F) {}
         spawnable(repository.begin(snapshot.id));
         spawnable(repository.begin_full());
         spawnable(repository.history());
         spawnable(repository.tree(snapshot));
-        spawnable(tree.copy_file(todo!(), Box::leak(Box::new(Vec::new()))));
+        spawnable(async move { tree.copy_file(entry, &mut Vec::new()).await });
         spawnable(async move {
             let mut writer = repository.begin(snapshot.id).await?;
             writer.put_stream("a", [0_u8].as_slice()).await?;
             repository.commit(writer.finish().await?, snapshot.body.clone()).await
         });
-        spawnable(crate::maintain::verify::verify(todo!(), todo!(), &crate::progress::Silent));
+        let backend = Arc::clone(repository.backend());
+        spawnable(crate::maintain::verify::verify(backend, options, &crate::progress::Silent));
         spawnable(async move { futures::StreamExt::next(&mut tree.walk("")).await });
     }
 }

@@ -286,4 +286,17 @@ mod tests {
         assert_eq!(long.len(), 150 + 1 + 32);
         assert_ne!(long, encode_name(&("a".repeat(252) + "b")));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_names_make_a_tree_and_no_bytes_a_panic(names: Vec<String>, noise: Vec<u8>, lines in "((blob|tree|sub) [0-9a-f]{64} [0-9]{1,3} [a-z%./]{0,4}\n){0,5}") {
+            let names: std::collections::BTreeSet<String> = names.iter().map(|name| encode_name(name)).collect();
+            let tree = Tree::new(names.iter().map(|name| blob(name)).collect()).unwrap();
+            proptest::prop_assert_eq!(Tree::parse(&tree.to_bytes()).unwrap(), tree);
+            let _ = Tree::parse(&noise);
+            if let Ok(tree) = Tree::parse(lines.as_bytes()) {
+                proptest::prop_assert_eq!(tree.to_bytes(), lines.as_bytes());
+            }
+        }
+    }
 }

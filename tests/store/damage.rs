@@ -159,3 +159,48 @@ async fn foreign_files_and_packs_that_nothing_names_are_notes() {
     assert_eq!(report.damage.iter().map(|damage| damage.file.as_str()).collect::<Vec<_>>(), [orphan.as_str()]);
     assert!(report.damage[0].snapshots.is_empty());
 }
+
+#[tokio::test]
+async fn a_reader_never_returns_wrong_bytes() {
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    small(Arc::clone(&place)).await;
+    let history = Repository::open(Arc::clone(&place)).await.unwrap().history().await.unwrap();
+    let snapshot = &history.snapshots()[0];
+    let sound = restore(Arc::clone(&place), snapshot).await.unwrap();
+    let name = &snapshot.packs[0].name;
+    let bytes = place.read(name).await.unwrap();
+    let mut refused = 0;
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        replace(&place, name, &flipped).await;
+        match restore(Arc::clone(&place), snapshot).await {
+            Ok(found) => assert_eq!(found, sound, "byte {at}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > bytes.len() / 2, "{refused} of {} flips mattered", bytes.len());
+}
+
+#[tokio::test]
+async fn a_backup_onto_damage_is_a_full_that_depends_on_nothing() {
+    let content = files(&[("cluster/a.json", "stays"), ("cluster/b.json", "new"), ("files/deep/er/c", "stays too")]);
+    // Both packs of the parent and a log entry: removed, or cut by a byte.
+    for (which, removed) in [(0, true), (0, false), (1, true), (1, false), (2, true), (2, false)] {
+        let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+        small(Arc::clone(&place)).await;
+        let history = Repository::open(Arc::clone(&place)).await.unwrap().history().await.unwrap();
+        let mut names: Vec<String> = history.snapshots()[2].packs.iter().map(|pack| pack.name.clone()).collect();
+        assert_eq!(names.len(), 2);
+        names.push("log/00000000000000000001.json".to_owned());
+        let bytes = place.read(&names[which]).await.unwrap();
+        place.delete(&names[which]).await.unwrap();
+        if !removed {
+            place.create(&names[which], Content::Bytes(&bytes[..bytes.len() - 1])).await.unwrap();
+        }
+        let full = back_up(Arc::clone(&place), &content).await.unwrap();
+        assert_eq!(full.parent, None, "{which} {removed}");
+        assert_eq!(restore(Arc::clone(&place), &full).await.unwrap(), content);
+        assert!(full.packs.iter().all(|pack| !names.contains(&pack.name)));
+    }
+}

@@ -122,7 +122,7 @@ async fn an_unclear_log_put_under_interference_is_never_committed_twice() {
         for fault in [Fault::AppliedButError, Fault::NotApplied, Fault::Late] {
             for then in [at, at + 1, at + 2] {
                 for other in [Fault::OtherBackup, Fault::ForgetAndMark] {
-                    survive(place(false, &folder, 0), vec![(at, fault), (then, other)]).await;
+                    let (_, _outcome) = survive(place(false, &folder, 0), vec![(at, fault), (then, other)]).await;
                 }
             }
         }
