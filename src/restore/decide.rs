@@ -230,7 +230,7 @@ async fn changed(
         return Ok(Decision::Act(Box::new(draft)));
     }
     let url = draft.address.object_url(object::namespace(&wanted), object::name(&wanted));
-    match try_update(world.cluster, &url, &put_body(&wanted, &bound(&live))).await? {
+    match try_update(world.cluster, &url, &put_body(&draft.object_path, &wanted, &live)).await? {
         Verdict::Fine => draft.unchecked = false,
         Verdict::Unclear => {}
         Verdict::Immutable(reason) => {

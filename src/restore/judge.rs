@@ -259,13 +259,12 @@ impl Sides {
 }
 
 /// Where the API server writes a Job's UID.
-pub(super) const JOB_UID_PLACES: [(&str, &str); 6] = [
+pub(super) const JOB_UID_PLACES: [(&str, &str); 5] = [
     ("/spec", "selector"),
     ("/spec/template/metadata/labels", "controller-uid"),
     ("/spec/template/metadata/labels", "batch.kubernetes.io/controller-uid"),
     ("/metadata/labels", "controller-uid"),
     ("/metadata/labels", "batch.kubernetes.io/controller-uid"),
-    ("/metadata/annotations", "batch.kubernetes.io/job-tracking"),
 ];
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::cluster::Cluster;
 use crate::progress::{Progress, ProgressEvent};
 use crate::snapshot::{CaptureOptions, Change, ObjectPath, TYPES_PATH, capture_cluster, diff_trees};
@@ -19,6 +21,7 @@ use super::never_list::{Reach, covering};
 use super::object;
 use super::options::{RestoreOptions, Wait};
 use super::proof::{Difference, Explained, Proof, Unexplained};
+use super::references::is_claim;
 use super::world::World;
 
 /// How long garbage collection is watched when owners were made anew.
@@ -130,7 +133,11 @@ async fn sort(
     Ok(match (&live, &wanted) {
         (Some(live), Some(wanted)) => {
             let neighbours = world.neighbours(path, &[wanted, live]).await?;
-            let judgement = judge(path, wanted, live, &neighbours);
+            let mut judgement = judge(path, wanted, live, &neighbours);
+            // A claim's phase is its controller's, but one that was bound and is lost now has not come back.
+            if is_claim(path) && phase(wanted) == Some("Bound") && phase(live) != Some("Bound") {
+                judgement.fields.push("status.phase".to_owned());
+            }
             if judgement.fields.is_empty() {
                 Ok(judgement.by.into_iter().collect())
             } else {
@@ -140,4 +147,8 @@ async fn sort(
         (None, _) => Err(Difference::Missing),
         (_, None) => Err(Difference::Extra),
     })
+}
+
+fn phase(claim: &Value) -> Option<&str> {
+    object::text(claim, "/status/phase")
 }

@@ -12,12 +12,13 @@ use http::Method;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError};
-use crate::snapshot::{ObjectPath, field_changes, is_noise};
+use crate::snapshot::{ObjectPath, at_or_below, field_changes, is_noise};
 
 use super::controller_owned::counters;
 use super::error::RestoreError;
 use super::object;
 use super::plan::Bound;
+use super::references::is_token;
 use super::write_recipe::delete_body;
 
 /// How often a write is repeated after a controller was faster.
@@ -194,7 +195,7 @@ impl Requests<'_> {
         let fields: Vec<String> = field_changes(&known.value, &now.value)
             .into_iter()
             .map(|change| change.path)
-            .filter(|field| !is_controllers(&target.path, field))
+            .filter(|field| !is_controllers(&target.path, &known.value, field))
             .collect();
         if !fields.is_empty() {
             return Err(WriteError::Refused(format!("it was changed since it was planned: {}", fields.join(", "))));
@@ -229,8 +230,9 @@ impl Requests<'_> {
 const SERVED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Fields that a controller of the control plane writes at any time.
-fn is_controllers(path: &ObjectPath, field: &str) -> bool {
+fn is_controllers(path: &ObjectPath, value: &Value, field: &str) -> bool {
     is_noise(field)
+        || (is_token(path, value) && at_or_below(field, "data"))
         || counters(path).iter().any(|counter| field == format!("metadata.annotations[\"{counter}\"]"))
         || field.starts_with("metadata.annotations[\"pv.kubernetes.io/")
         || (path.resource == "persistentvolumes" && field.starts_with("spec.claimRef"))

@@ -83,6 +83,10 @@ impl Run<'_> {
         }
         if is_crd(&place.path) {
             self.requests.wait_served(place, &list_urls(wanted)).await?;
+            // Its status was written meanwhile.
+            if let Some(now) = self.requests.read(place).await? {
+                known = now;
+            }
         }
         self.bring_to(action, place, wanted, &mut known).await
     }
@@ -117,7 +121,7 @@ impl Run<'_> {
         }
         if status_apart && !owns_status(&place.path) && target.get("status") != known.value.get("status") {
             let url = format!("{}/status", place.url);
-            self.requests.put(place, &url, known, |known| put_body(&target, &known.bound())).await?;
+            self.requests.put(place, &url, known, |known| put_body(&place.path, &target, &known.value)).await?;
         }
         let fields = differences(&place.path, &target, known);
         if fields.iter().any(|field| !at_or_below(field, "status")) {
@@ -125,7 +129,9 @@ impl Run<'_> {
         }
         // Entries that differ in nothing but their times are not taken over what is there: they are taken off first.
         if differences(&place.path, &target, known).iter().any(|field| is_managers(field)) {
-            self.requests.put(place, &place.url, known, |known| put_without_managers(&target, &known.bound())).await?;
+            self.requests
+                .put(place, &place.url, known, |known| put_without_managers(&place.path, &target, &known.value))
+                .await?;
             self.put(place, &target, known).await?;
         }
         if is_crd(&place.path) {
@@ -135,7 +141,7 @@ impl Run<'_> {
     }
 
     async fn put(&self, place: &Target, target: &Value, known: &mut Known) -> Result<(), WriteError> {
-        self.requests.put(place, &place.url, known, |known| put_body(target, &known.bound())).await
+        self.requests.put(place, &place.url, known, |known| put_body(&place.path, target, &known.value)).await
     }
 
     fn target(&self, place: &Target, wanted: &Value) -> (Value, u64) {

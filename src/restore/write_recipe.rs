@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use crate::snapshot::ObjectPath;
 
+use super::controller_owned::counters;
+use super::judge::JOB_UID_PLACES;
 use super::object;
 use super::plan::Bound;
-use super::references::{is_claim, is_volume, map_uids};
+use super::references::{is_claim, is_token, is_volume, map_uids};
 
 /// Marks of the volume controller: with them a new claim is taken for one that lost its volume.
 const BIND_MARKS: [&str; 2] = ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"];
@@ -57,10 +59,15 @@ pub(super) fn create_body(path: &ObjectPath, target: &Value) -> Value {
             object::remove(&mut body, "/metadata/annotations", mark);
         }
     }
-    if path.group == "batch" && path.resource == "jobs" && body.pointer("/spec/manualSelector") != Some(&json!(true)) {
+    if is_generated_job(path, &body) {
         strip_job_uid(&mut body, &own_uid);
     }
     body
+}
+
+/// A Job whose selector the API server wrote.
+fn is_generated_job(path: &ObjectPath, job: &Value) -> bool {
+    path.group == "batch" && path.resource == "jobs" && job.pointer("/spec/manualSelector") != Some(&json!(true))
 }
 
 /// The API server writes a Job's UID itself and refuses that of another Job.
@@ -75,26 +82,60 @@ fn strip_job_uid(body: &mut Value, uid: &str) {
     }
 }
 
-/// The body of a PUT onto the live object that `bound` names.
-pub(super) fn put_body(target: &Value, bound: &Bound) -> Value {
+/// The body of a PUT onto the live object. What a controller wrote into it since it was made stays.
+pub(super) fn put_body(path: &ObjectPath, target: &Value, live: &Value) -> Value {
     let mut body = target.clone();
     for key in SERVER_SET {
         object::remove(&mut body, "/metadata", key);
     }
-    object::set(&mut body, "/metadata", "uid", json!(bound.uid));
-    object::set(&mut body, "/metadata", "resourceVersion", json!(bound.resource_version));
+    object::set(&mut body, "/metadata", "uid", json!(object::uid(live)));
+    object::set(&mut body, "/metadata", "resourceVersion", json!(object::resource_version(live)));
     if body.pointer("/metadata/managedFields").is_none() {
         object::set(&mut body, "/metadata", "managedFields", json!([{}]));
     }
+    keep_controllers_fields(path, &mut body, target, live);
     body
 }
 
-/// The same with all field managers taken off: entries that differ in nothing but their times are kept as they are
-/// otherwise.
-pub(super) fn put_without_managers(target: &Value, bound: &Bound) -> Value {
-    let mut body = put_body(target, bound);
+/// The same with all field managers taken off: the API server takes no entries over what is there that differ from it
+/// in nothing but their times.
+pub(super) fn put_without_managers(path: &ObjectPath, target: &Value, live: &Value) -> Value {
+    let mut body = put_body(path, target, live);
     object::set(&mut body, "/metadata", "managedFields", json!([{}]));
     body
+}
+
+fn keep_controllers_fields(path: &ObjectPath, body: &mut Value, target: &Value, live: &Value) {
+    let mut keep = |parent: &str, key: &str| match live.pointer(parent).and_then(|parent| parent.get(key)) {
+        Some(value) => object::set(body, parent, key, value.clone()),
+        None => drop(object::remove(body, parent, key)),
+    };
+    for counter in counters(path) {
+        keep("/metadata/annotations", counter);
+    }
+    if is_claim(path) {
+        for mark in BIND_MARKS {
+            keep("/metadata/annotations", mark);
+        }
+    }
+    if is_token(path, target) && target.get("data").is_none() {
+        keep("", "data");
+    }
+    let same_claim = |part: &str| target.pointer(part) == live.pointer(part);
+    if is_volume(path)
+        && target.pointer("/spec/claimRef/uid").is_none()
+        && ["/spec/claimRef/namespace", "/spec/claimRef/name"].into_iter().all(same_claim)
+        && object::uid(target) != object::uid(live)
+    {
+        // Bound meanwhile to the claim that came back.
+        keep("/spec/claimRef", "uid");
+        keep("/spec/claimRef", "resourceVersion");
+    }
+    if is_generated_job(path, target) && object::uid(target) != object::uid(live) {
+        for (parent, key) in JOB_UID_PLACES {
+            keep(parent, key);
+        }
+    }
 }
 
 /// A live object without its references to owners that are gone.
@@ -125,7 +166,6 @@ mod tests {
     use serde_json::json;
 
     use super::{create_body, put_body, release_body, target};
-    use crate::restore::plan::Bound;
     use crate::snapshot::ObjectPath;
 
     fn path(text: &str) -> ObjectPath {
@@ -155,10 +195,22 @@ mod tests {
 
     #[test]
     fn a_put_is_bound_to_the_object_it_was_planned_for() {
-        let bound = Bound { uid: "now".to_owned(), resource_version: "9".to_owned() };
-        let body = put_body(&json!({"metadata": {"name": "b", "uid": "then", "resourceVersion": "1"}}), &bound);
+        let live = json!({"metadata": {"name": "b", "uid": "now", "resourceVersion": "9"}});
+        let wanted = json!({"metadata": {"name": "b", "uid": "then", "resourceVersion": "1"}});
+        let body = put_body(&path("cluster/core/configmaps/a/b.json"), &wanted, &live);
         let metadata = json!({"name": "b", "uid": "now", "resourceVersion": "9", "managedFields": [{}]});
         assert_eq!(body, json!({"metadata": metadata}));
+    }
+
+    #[test]
+    fn a_claim_is_never_marked_as_bound_before_the_volume_controller_did_so() {
+        let path = path("cluster/core/persistentvolumeclaims/a/b.json");
+        let mark = json!({"pv.kubernetes.io/bind-completed": "yes"});
+        let wanted = json!({"metadata": {"annotations": mark}});
+        let body = put_body(&path, &wanted, &json!({"metadata": {"annotations": {}}}));
+        assert_eq!(body.pointer("/metadata/annotations"), Some(&json!({})));
+        let body = put_body(&path, &wanted, &wanted);
+        assert_eq!(body.pointer("/metadata/annotations"), Some(&mark));
     }
 
     #[test]

@@ -1,0 +1,170 @@
+//! A cluster that has accidents and is put back.
+
+use http::Method;
+use serde_json::{Value, json};
+use snapback::cluster::{Cluster, ConnectOptions};
+use snapback::progress::Silent;
+use snapback::restore::{Applied, Operation, Plan, Proof, RestoreOptions, Wait, apply, plan, prove};
+use snapback::snapshot::{CaptureOptions, Selection, capture_cluster};
+use snapback::store::{SnapshotTree, SnapshotWriter};
+
+use crate::harness::control_plane::{ControlPlane, Options};
+
+/// A control plane and a connection to it.
+pub(super) struct Site {
+    pub(super) control_plane: ControlPlane,
+    pub(super) cluster: Cluster,
+}
+
+/// A plan carried out and proven.
+pub(super) struct Restored {
+    pub(super) plan: Plan,
+    pub(super) applied: Applied,
+    pub(super) proof: Proof,
+}
+
+impl Site {
+    pub(super) async fn start(options: Options) -> Self {
+        let control_plane = tokio::task::spawn_blocking(move || ControlPlane::start(&options)).await.unwrap();
+        let connect = ConnectOptions { kubeconfig: Some(control_plane.kubeconfig()), context: None };
+        let cluster = Cluster::connect(&connect).await.unwrap();
+        Self { control_plane, cluster }
+    }
+
+    /// Everything, as it is now.
+    pub(super) async fn snapshot(&self) -> SnapshotTree {
+        self.capture(None).await
+    }
+
+    async fn capture(&self, base: Option<SnapshotTree>) -> SnapshotTree {
+        let mut writer = SnapshotWriter::scratch(base);
+        let capture = capture_cluster(&self.cluster, &CaptureOptions::default(), &mut writer, &Silent).await.unwrap();
+        assert!(capture.unlistable.is_empty(), "{:?}", capture.unlistable);
+        writer.finish().await.unwrap().tree()
+    }
+
+    /// The way back, not taken.
+    pub(super) async fn plan(&self, wanted: &SnapshotTree) -> (SnapshotTree, Plan) {
+        let live = self.capture(Some(wanted.clone())).await;
+        let plan = plan(&self.cluster, &live, wanted, &options(), &Silent).await.unwrap();
+        // A plan is a value: it survives being written down.
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+        (live, plan)
+    }
+
+    /// The way back, taken and proven, whatever comes of it.
+    pub(super) async fn try_restore(&self, wanted: &SnapshotTree, wait: Wait) -> Restored {
+        let (live, plan) = self.plan(wanted).await;
+        let applied = apply(&self.cluster, &plan, &live, wanted, &options(), &Silent).await.unwrap();
+        let proof = prove(&self.cluster, &applied, wanted, &options(), wait, &Silent).await.unwrap();
+        Restored { plan, applied, proof }
+    }
+
+    /// The way back: nothing fails, nothing is unexplained, and a second plan is empty (I6).
+    pub(super) async fn restore(&self, wanted: &SnapshotTree, wait: Wait) -> Restored {
+        let restored = self.try_restore(wanted, wait).await;
+        let failures: Vec<_> = restored.applied.failures().collect();
+        assert!(failures.is_empty(), "{failures:#?}");
+        assert!(restored.proof.holds(), "{:#?}", restored.proof.unexplained);
+        let (_, second) = self.plan(wanted).await;
+        assert!(second.is_empty(), "a second plan finds {:#?}", second.actions);
+        restored
+    }
+
+    pub(super) async fn get(&self, url: &str) -> Option<Value> {
+        match self.cluster.get(url).await {
+            Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
+            Err(error) if error.status() == Some(404) => None,
+            Err(error) => panic!("{url}: {error}"),
+        }
+    }
+
+    pub(super) async fn post(&self, url: &str, object: Value) -> Value {
+        self.send(Method::POST, url, Some(object)).await
+    }
+
+    pub(super) async fn delete(&self, url: &str) {
+        self.send(Method::DELETE, url, None).await;
+    }
+
+    /// A merge patch.
+    pub(super) async fn patch(&self, url: &str, patch: Value) -> Value {
+        let body = Some(serde_json::to_vec(&patch).unwrap());
+        let answer = self.cluster.send_as(Method::PATCH, url, "application/merge-patch+json", body).await;
+        serde_json::from_slice(&answer.unwrap_or_else(|error| panic!("{url}: {error}"))).unwrap()
+    }
+
+    pub(super) async fn send(&self, method: Method, url: &str, object: Option<Value>) -> Value {
+        let body = object.map(|object| serde_json::to_vec(&object).unwrap());
+        let answer = self.cluster.send(method, url, body).await;
+        serde_json::from_slice(&answer.unwrap_or_else(|error| panic!("{url}: {error}"))).unwrap()
+    }
+
+    pub(super) async fn namespace(&self, name: &str) {
+        self.post("/api/v1/namespaces", json!({"metadata": {"name": name}})).await;
+        let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
+        self.until(async || self.get(&account).await.is_some()).await;
+    }
+
+    pub(super) async fn until(&self, mut look: impl AsyncFnMut() -> bool) {
+        let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !look().await {
+            assert!(tokio::time::Instant::now() < end, "it never became true");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A CRD `<plural>.db.example` with a status, and waits until it is served.
+    pub(super) async fn crd(&self, plural: &str, kind: &str, scope: &str) {
+        let loose = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let schema = json!({"type": "object", "properties": {"spec": loose, "status": loose}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+            "schema": {"openAPIV3Schema": schema}});
+        let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.db.example")},
+            "spec": {"group": "db.example", "scope": scope, "versions": [version],
+                "names": {"plural": plural, "kind": kind, "singular": kind.to_lowercase()}}});
+        self.post(CRDS, crd).await;
+        let list = format!("/apis/db.example/v1/{plural}");
+        self.until(async || self.get(&list).await.is_some()).await;
+    }
+
+    /// Writes so far by anyone but the control plane itself.
+    pub(super) async fn our_writes(&self) -> Vec<(String, String)> {
+        let log = tokio::task::block_in_place(|| self.control_plane.audit_log());
+        let ours = log.into_iter().filter(|event| event.is_write() && event.user == "kubernetes-admin");
+        ours.map(|event| (event.verb, event.uri.split('?').next().unwrap().to_owned())).collect()
+    }
+}
+
+pub(super) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+fn options() -> RestoreOptions {
+    RestoreOptions::new(Selection::everything())
+}
+
+/// `verb path` of every action, in order.
+pub(super) fn actions(plan: &Plan) -> Vec<String> {
+    plan.actions.iter().map(|action| format!("{} {}", action.operation.verb(), action.path)).collect()
+}
+
+/// The fields that an update of this path changes.
+pub(super) fn fields<'a>(plan: &'a Plan, path: &str) -> &'a [String] {
+    plan.actions
+        .iter()
+        .find_map(|action| match &action.operation {
+            Operation::Update { fields } if action.path == path => Some(fields.as_slice()),
+            _ => None,
+        })
+        .unwrap_or_default()
+}
+
+/// What of an object must be equal after a restore, status and field managers included.
+pub(super) fn essence(object: &Value) -> Value {
+    let mut object = object.clone();
+    for key in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
+        object["metadata"].as_object_mut().unwrap().remove(key);
+    }
+    object
+}
