@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use snapback::restore::{Applied, Difference, NeverRule, Operation, Outcome, Plan, Proof, Reach};
-use snapback::snapshot::ObjectPath;
+use snapback::snapshot::{ObjectPath, is_noise};
 use snapback::store::decode_name;
 
 use super::field_text::printable;
@@ -54,7 +54,7 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
                     format!("  + {} when the old one is gone", subject(&action.path))
                 }
                 Operation::Create { .. } => format!("  + {}", subject(&action.path)),
-                Operation::Update { fields } => format!("  ~ {}: {}", subject(&action.path), fields.join(", ")),
+                Operation::Update { fields } => format!("  ~ {}: {}", subject(&action.path), field_list(fields)),
                 Operation::Release { .. } => {
                     format!("  ~ {}: let go of an owner that is gone, until it is back", subject(&action.path))
                 }
@@ -69,6 +69,17 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
         let objects = table::count(plan.explained, "object");
         output.line(&format!("not counted: {objects} with no other difference than a cluster makes by itself"));
     }
+}
+
+/// The fields that somebody wanted, and how many others.
+fn field_list(fields: &[String]) -> String {
+    let mut named: Vec<String> = fields.iter().filter(|field| !is_noise(field)).cloned().collect();
+    let noise = fields.len() - named.len();
+    if noise > 0 {
+        let and = if named.is_empty() { "" } else { "and " };
+        named.push(format!("{and}{noise} of noise"));
+    }
+    named.join(", ")
 }
 
 /// What is left alone, by reason.

@@ -14,6 +14,15 @@ use super::progress::Shown;
 use super::session::{Opened, Session};
 use super::version::TOOL;
 
+/// The cluster of a snapshot.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// It answers.
+    Reached(&'a Cluster),
+    /// It does not, and the configuration says that the other sources are wanted all the same.
+    Unreached(&'a str),
+}
+
 /// What to take.
 pub(crate) struct Request {
     /// Empty when none.
@@ -44,14 +53,14 @@ pub(crate) struct Taken {
 pub(crate) async fn take(
     session: &Session<'_>,
     opened: &Opened,
-    cluster: &Cluster,
+    target: Target<'_>,
     request: &Request,
 ) -> Result<Taken, Failure> {
     let begun = Instant::now();
-    match attempt(session, opened, cluster, request, Mode::Incremental).await {
+    match attempt(session, opened, target, request, Mode::Incremental).await {
         Err(Stopped::MustBeFull(error)) => {
             session.output.message(Prefix::Note, &format!("{error}; taking it again"));
-            attempt(session, opened, cluster, request, Mode::Full).await
+            attempt(session, opened, target, request, Mode::Full).await
         }
         outcome => outcome,
     }
@@ -88,21 +97,32 @@ impl<E: Into<Failure>> From<E> for Stopped {
 async fn attempt(
     session: &Session<'_>,
     opened: &Opened,
-    cluster: &Cluster,
+    target: Target<'_>,
     request: &Request,
     mode: Mode,
 ) -> Result<Taken, Stopped> {
     let shown = Shown::new(session.output);
     let time = Timestamp::now();
-    let series = series(&cluster.identity().await?, &request.selection);
+    let identity = match target {
+        Target::Reached(cluster) => cluster.identity().await?,
+        Target::Unreached(_) => String::new(),
+    };
+    let series = series(&identity, &request.selection);
     let mut writer = match mode {
         Mode::Incremental => opened.repository.begin(series).await?,
         Mode::Full => opened.repository.begin_full().await?,
     };
     let options =
         CaptureOptions { selection: request.selection.clone(), with_events: request.with_events, parallel: PARALLEL };
-    let capture = capture_cluster(cluster, &options, &mut writer, &shown).await?;
-    let mut sources = vec![cluster_record(&capture)];
+    let (capture, record) = match target {
+        Target::Reached(cluster) => {
+            let capture = capture_cluster(cluster, &options, &mut writer, &shown).await?;
+            let record = cluster_record(&capture);
+            (capture, record)
+        }
+        Target::Unreached(reason) => (nothing(), missing(reason)),
+    };
+    let mut sources = vec![record];
     let scratch = session.place().join("tmp");
     for record in capture_sources(&request.sources, &scratch, &mut writer, &shown).await? {
         let left_out = request.left_out.iter().find(|left_out| left_out.name == record.name);
@@ -115,7 +135,7 @@ async fn attempt(
     }
     let written = writer.finish().await?;
     let new_bytes = written.new_bytes();
-    let body = body(cluster, request, time, series, &capture, sources, &written);
+    let body = body(target, request, time, series, &capture, sources, &written);
     // From here on Ctrl-C would leave it open whether the snapshot is there.
     session.interrupt.committing();
     let outcome = opened.repository.commit(written, body).await;
@@ -133,7 +153,7 @@ async fn attempt(
 }
 
 fn body(
-    cluster: &Cluster,
+    target: Target<'_>,
     request: &Request,
     time: Timestamp,
     series: ContentHash,
@@ -146,7 +166,10 @@ fn body(
         series,
         time,
         cluster: capture.identity.clone(),
-        context: cluster.context().to_owned(),
+        context: match target {
+            Target::Reached(cluster) => cluster.context().to_owned(),
+            Target::Unreached(_) => String::new(),
+        },
         revision: capture.revision,
         root: written.tree().root(),
         label: request.label.clone(),
@@ -159,6 +182,24 @@ fn body(
         kubernetes: capture.kubernetes.clone(),
         tool: TOOL.to_owned(),
     }
+}
+
+/// A capture of a cluster that did not answer.
+fn nothing() -> ClusterCapture {
+    ClusterCapture {
+        revision: 0,
+        identity: String::new(),
+        kubernetes: String::new(),
+        objects: 0,
+        types: 0,
+        unlistable: Vec::new(),
+        skipped: Vec::new(),
+        attempts: 0,
+    }
+}
+
+fn missing(reason: &str) -> SourceRecord {
+    SourceRecord { name: "cluster".to_owned(), state: SourceState::Missing, detail: reason.to_owned() }
 }
 
 /// How much of the cluster is there.

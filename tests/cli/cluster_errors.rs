@@ -1,0 +1,218 @@
+//! What a person is told when the cluster is not there, is another one, or does not let them in.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use super::normal::normal;
+use crate::harness::control_plane::ControlPlane;
+use crate::harness::snapback::Snapback;
+
+const NOWHERE: &str = "\
+apiVersion: v1
+kind: Config
+current-context: nowhere
+clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]
+users: [{name: u, user: {}}]
+contexts: [{name: nowhere, context: {cluster: c, user: u}}, {name: broken, context: {cluster: gone, user: u}}]
+";
+
+#[test]
+fn without_a_cluster_a_backup_says_what_is_wrong_and_commits_nothing() {
+    let snapback = Snapback::new();
+    snapback.ok(&["init"]);
+    assert_snapshot!(snapback.run(&["backup"]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: there is no kubeconfig: HOME/.kube/config
+    hint: give one with --kubeconfig FILE, or set KUBECONFIG
+    ");
+    fs::write(snapback.home().join("nowhere.yaml"), NOWHERE).unwrap();
+    assert_snapshot!(snapback.run(&["backup", "--kubeconfig", "nowhere.yaml"]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: the API server https://127.0.0.1:1 cannot be reached: Connection refused (os error 111)
+    hint: is it the right cluster? `kubectl config current-context` says which one is used; --context NAME names another
+    ");
+    assert_snapshot!(snapback.run(&["backup", "--kubeconfig", "nowhere.yaml", "--context", "prod"]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: the kubeconfig has no context `prod`; it has `nowhere`, `broken`
+    hint: name one of them with --context NAME
+    ");
+    assert_snapshot!(snapback.run(&["backup", "--kubeconfig", "nowhere.yaml", "--context", "broken"]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: the kubeconfig `nowhere.yaml` cannot be used: it has no cluster `gone`
+    ");
+    assert_snapshot!(snapback.run(&["backup", "--kubeconfig", "missing.yaml"]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: there is no kubeconfig: missing.yaml
+    hint: give one with --kubeconfig FILE, or set KUBECONFIG
+    ");
+    fs::write(snapback.home().join("bad.yaml"), "clusters: [").unwrap();
+    assert_snapshot!(snapback.run(&["backup", "--kubeconfig", "bad.yaml"]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: the kubeconfig `bad.yaml` cannot be used: it is no YAML of the form of a kubeconfig
+    ");
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"], serde_json::json!([]));
+}
+
+#[test]
+fn where_the_cluster_is_not_required_the_other_sources_are_taken_without_it() {
+    let snapback = Snapback::new();
+    snapback.ok(&["init"]);
+    fs::write(snapback.home().join("nowhere.yaml"), NOWHERE).unwrap();
+    fs::create_dir(snapback.home().join("talos")).unwrap();
+    fs::write(snapback.home().join("talos/machine.yaml"), "machine: {}\n").unwrap();
+    let config =
+        "cluster: {kubeconfig: nowhere.yaml}\ncapture: {required: false}\nfiles: [{label: talos, path: talos}]\n";
+    fs::write(snapback.home().join("snapback.yaml"), config).unwrap();
+    assert_snapshot!(normal(&snapback.run(&["backup"]).all()), @r"
+    exit 3
+    --- stdout
+    snapshot #1 (ID) is partial
+    0 objects of 0 types at revision N, N B in all, N B new, N s
+    --- stderr
+    reading `talos`
+    warning: cluster is missing: the API server https://127.0.0.1:1 cannot be reached: Connection refused (os error 111)
+    etcd is not in it: add `etcd:` to snapback.yaml to take its snapshot
+    proxmox is not in it: add `proxmox:` to snapback.yaml to take its backup jobs and storages
+    ");
+    assert_snapshot!(snapback.run(&["show", "1:files/talos/machine.yaml"]).all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: `files/talos/machine.yaml` may hold secrets and cannot be masked
+    hint: --reveal shows it
+    ");
+    assert_eq!(snapback.ok(&["show", "1:files/talos/machine.yaml", "--reveal"]).stdout, "machine: {}\n");
+    assert_snapshot!(snapback.run(&["restore", "1", "--yes"]).all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: snapshot #1 holds no cluster
+    hint: `snapback snapshots` lists those that do
+    ");
+}
+
+#[test]
+fn wrong_arguments_of_a_backup_are_refused_before_anything_is_read() {
+    let snapback = Snapback::new();
+    snapback.ok(&["init"]);
+    assert_snapshot!(snapback.run(&["backup", "--label", "12"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `12` cannot be a label: a number names a snapshot already
+    ");
+    assert_snapshot!(snapback.run(&["backup", "--label", "a b"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `a b` cannot be a label: it may hold letters, digits, `.`, `_`, `-` and `+` only
+    ");
+    assert_snapshot!(snapback.run(&["backup", "--only", "a/b/c/d"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `a/b/c/d` is no pattern: it is neither a path (these begin with cluster/, etcd/, proxmox/, files/ or state/) nor TYPE[.GROUP][/NAMESPACE[/NAME]]
+    hint: a pattern is a glob on snapshot paths (`cluster/apps/**`) or TYPE[.GROUP][/NAMESPACE[/NAME]]
+    ");
+    assert_snapshot!(snapback.run(&["backup", "--scope", "some"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'some' for '--scope <SCOPE>'
+      [possible values: everything, plan]
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(snapback.run(&["backup", "--config", "missing.yaml"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: cannot read the configuration `missing.yaml`
+    caused by: No such file or directory (os error 2)
+    ");
+    fs::write(snapback.home().join("snapback.yaml"), "cluster:\n  contxt: prod\n").unwrap();
+    assert_snapshot!(snapback.run(&["backup"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `snapback.yaml`, line 2, column 3: unknown field `contxt`, expected one of context, kubeconfig
+    ");
+}
+
+#[test]
+fn someone_without_rights_and_someone_whose_certificate_expired_are_told_so() {
+    let cluster = ControlPlane::shared();
+    let snapback = Snapback::new().hiding(cluster.server(), "SERVER");
+    snapback.ok(&["init"]);
+    let guest = cluster.kubeconfig_for("guest", None);
+    assert_snapshot!(snapback.run(&["backup", "--kubeconfig", guest.to_str().unwrap()]).all(), @r#"
+    exit 1
+    --- stdout
+    --- stderr
+    error: GET /api/v1/namespaces/kube-system: the API server answered 403: Forbidden: namespaces "kube-system" is forbidden: User "guest" cannot get resource "namespaces" in API group "" in the namespace "kube-system"
+    hint: deploy/backup-only-rbac.yaml has the permissions that a backup needs
+    "#);
+    let expired = cluster.expired_kubeconfig();
+    let run = snapback.run(&["backup", "--kubeconfig", expired.to_str().unwrap()]);
+    assert_eq!(run.code, 1, "{}", run.all());
+    assert!(run.stderr.starts_with("error: the client certificate of user `throwaway` expired at "), "{}", run.stderr);
+    assert!(run.stderr.contains("hint: get a new kubeconfig"), "{}", run.stderr);
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"], serde_json::json!([]));
+}
+
+#[test]
+fn types_that_may_not_be_listed_make_the_snapshot_partial_with_its_own_exit_code() {
+    let cluster = ControlPlane::shared();
+    cluster.apply(
+        "
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: cli-partial}, rules: [
+  {apiGroups: ['*'], resources: ['*'], verbs: [list]},
+  {apiGroups: [''], resources: [namespaces], verbs: [get]},
+  {nonResourceURLs: ['*'], verbs: [get]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: cli-partial}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cli-partial}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: cli-all}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: cli-few}, rules: [
+  {apiGroups: [''], resources: [namespaces, configmaps], verbs: [get, list]},
+  {apiGroups: [apiextensions.k8s.io], resources: [customresourcedefinitions], verbs: [list]},
+  {apiGroups: [apiregistration.k8s.io], resources: [apiservices], verbs: [list]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: cli-few}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cli-few}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: cli-few}]}
+",
+    );
+    let snapback = Snapback::new();
+    snapback.ok(&["init"]);
+    let all = cluster.kubeconfig_for("cli-all", Some("cli-all"));
+    snapback.ok(&["backup", "--kubeconfig", all.to_str().unwrap()]);
+    let few = cluster.kubeconfig_for("cli-few", Some("cli-few"));
+    let run = snapback.run(&["backup", "--label", "few", "--kubeconfig", few.to_str().unwrap()]);
+    assert_eq!(run.code, 3, "{}", run.all());
+    assert!(
+        run.stderr.contains("warning: cluster is partial: cannot list ") && run.stderr.contains("secrets"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stdout.contains("few is partial"), "{}", run.stdout);
+    let document = snapback.json(&["snapshots"]);
+    assert_eq!(document["snapshots"][1]["complete"], false);
+    // What could not be read is no difference, and a restore leaves it alone.
+    let diff = snapback.json(&["diff", "few", "1"]);
+    assert!(diff["notCompared"].as_array().unwrap().iter().any(|name| name == "secrets"), "{diff}");
+    assert_eq!(diff["summary"]["removed"], 0, "{diff}");
+    let all = all.to_str().unwrap();
+    let plan = snapback.json(&["restore", "few", "--dry-run", "--kubeconfig", all]);
+    assert_eq!(plan["plan"]["counts"]["delete"], 0, "{plan}");
+}

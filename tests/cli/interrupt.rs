@@ -1,0 +1,62 @@
+//! Ctrl-C in the middle of a backup: nothing is committed, nothing is left running, exit code 130.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+
+use crate::harness::control_plane::ControlPlane;
+use crate::harness::snapback::Snapback;
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_backup_commits_nothing() {
+    let cluster = ControlPlane::shared();
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    // The cluster is captured when etcd's turn comes; this etcd takes its time.
+    let marker = snapback.home().join("etcd-has-begun");
+    let config = format!(
+        "etcd: {{command: [sh, -c, 'echo $$ > {marker}; exec sleep 600'], required: true}}\n",
+        marker = marker.display()
+    );
+    fs::write(snapback.home().join("snapback.yaml"), config).unwrap();
+    let child = snapback.command(&["backup"]).spawn().unwrap();
+    while fs::read_to_string(&marker).map_or(true, |text| !text.ends_with('\n')) {
+        sleep(Duration::from_millis(20));
+    }
+    signal("-INT", &child.id().to_string());
+    let run = snapback.take(child.wait_with_output().unwrap());
+    let stderr: Vec<&str> =
+        run.stderr.lines().filter(|line| line.starts_with("error") || line.starts_with("hint")).collect();
+    assert_eq!(run.code, 130, "{}", run.all());
+    assert_snapshot!(stderr.join("\n"), @"error: interrupted; nothing was committed");
+    assert_snapshot!(run.stdout, @"");
+    assert_eq!(snapback.json(&["snapshots", "--config", "/dev/null"])["snapshots"], serde_json::json!([]));
+    // The command that was to bring the file is gone with it.
+    let pid = fs::read_to_string(&marker).unwrap();
+    while Path::new("/proc").join(pid.trim()).join("exe").exists() {
+        sleep(Duration::from_millis(20));
+    }
+    fs::remove_file(snapback.home().join("snapback.yaml")).unwrap();
+    assert_eq!(snapback.json(&["backup"])["snapshot"]["number"], 1);
+    assert_eq!(snapback.json(&["verify"])["sound"], true);
+}
+
+fn signal(signal: &str, process: &str) {
+    assert!(Command::new("kill").args([signal, process]).status().unwrap().success());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let cluster = ControlPlane::shared();
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+    let mut child = snapback.command(&["ls", "-R", "latest"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let run = snapback.take(child.wait_with_output().unwrap());
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+}

@@ -1,0 +1,475 @@
+//! The whole story of a snapshot on a real control plane: taken, looked at, compared, put back, proven, exported.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use insta::assert_snapshot;
+
+use super::normal::normal;
+use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::snapback::{Run, Snapback};
+
+/// A value that must be nowhere but in the repository.
+const CANARY: &str = "canary-6c1f0a9b";
+/// The same as it lies in `data`.
+const CANARY_BASE64: &str = "Y2FuYXJ5LTZjMWYwYTli";
+/// What it is changed to, of the same length.
+const OTHER: &str = "canary-77777777";
+
+const WORLD: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: tenant-a}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: tenant-a}
+data:
+  mode: production
+  script: |
+    one
+    two
+    three
+  looks-like-a-bool: "no"
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: doomed, namespace: tenant-a}
+data: {a: b}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: databases.story.example}
+spec:
+  group: story.example
+  names: {kind: Database, plural: databases, singular: database, shortNames: [db]}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"#;
+
+/// Runs commands and looks for the canary in everything they print.
+struct Watched(Snapback);
+
+impl Watched {
+    fn run(&self, arguments: &[&str]) -> Run {
+        let run = self.0.run(arguments);
+        for secret in [CANARY, CANARY_BASE64, OTHER, &base64(OTHER)] {
+            assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret), "{arguments:?} shows {secret}");
+        }
+        run
+    }
+
+    fn shown(&self, arguments: &[&str]) -> String {
+        normal(&self.run(arguments).all())
+    }
+
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let run = self.run(&[arguments, &["--output", "json"]].concat());
+        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", run.all()))
+    }
+}
+
+fn base64(text: &str) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    assert!(text.len().is_multiple_of(3), "no padding here");
+    let groups = text.as_bytes().chunks(3).flat_map(|group| {
+        let bits = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
+        [18, 12, 6, 0].map(|shift| char::from(LETTERS[(bits >> shift & 63) as usize]))
+    });
+    groups.collect()
+}
+
+fn fill(cluster: &ControlPlane) {
+    cluster.apply(WORLD);
+    cluster.kubectl(&["wait", "--for=condition=established", "crd/databases.story.example"]);
+    cluster.apply(
+        "{apiVersion: story.example/v1, kind: Database, metadata: {name: orders, namespace: tenant-a}, spec: {size: 9007199254740993}}",
+    );
+    // The way of applying that leaves the whole object in an annotation.
+    let secret = format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: password, namespace: tenant-a}}, stringData: {{value: {CANARY}}}}}"
+    );
+    cluster.kubectl_with_input(&["apply", "-f", "-"], &secret);
+}
+
+#[test]
+fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
+    let cluster = ControlPlane::start(&Options::default());
+    fill(&cluster);
+    let snapback = Watched(Snapback::new().with_kubeconfig(&cluster.kubeconfig()));
+    snapback.run(&["init"]);
+
+    // Taken.
+    let taken = snapback.json(&["backup", "--label", "pre-upgrade"]);
+    assert_eq!(taken["snapshot"]["number"], 1);
+    assert_eq!(taken["snapshot"]["complete"], true);
+    assert!(taken["snapshot"]["objects"].as_u64().unwrap() > 100 && taken["newBytes"].as_u64().unwrap() > 1000);
+    // Logs go to standard error, and secrets go nowhere.
+    let logged = snapback.run(&["backup", "-vvv"]);
+    assert!(logged.stdout.starts_with("snapshot #2 (") && logged.code == 0, "{}", logged.all());
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 2);
+
+    // Looked at.
+    assert_snapshot!(snapback.shown(&["show", "#1"]), @r"
+    exit 0
+    --- stdout
+    snapshot #1 (ID) pre-upgrade
+      taken      DATE CLOCK UTC by snapback 0.1.0
+      of         context `throwaway`, Kubernetes v1.37.2, cluster UID
+      revision   N
+      scope      everything
+      holds      N objects of N types, N B
+      stored in  1 pack, N B
+      state      complete
+      source     cluster is complete
+      source     etcd is not configured: add `etcd:` to snapback.yaml to take its snapshot
+      source     proxmox is not configured: add `proxmox:` to snapback.yaml to take its backup jobs and storages
+      id         HASH
+    --- stderr
+    ");
+    assert_snapshot!(snapback.shown(&["ls", "pre-upgrade:cm/tenant-a"]), @r"
+    exit 0
+    --- stdout
+        N B  cluster/core/configmaps/tenant-a/doomed.json
+        N B  cluster/core/configmaps/tenant-a/settings.json
+    --- stderr
+    ");
+    let shown = snapback.run(&["show", "latest:cm/tenant-a/settings"]).stdout;
+    assert!(
+        shown.contains("  script: |\n    one\n    two\n    three\n")
+            && (shown.contains("looks-like-a-bool: 'no'") || shown.contains("looks-like-a-bool: \"no\"")),
+        "{shown}"
+    );
+    assert!(snapback.run(&["show", "latest:db/tenant-a/orders"]).stdout.contains("size: 9007199254740993"));
+    let secret = snapback.run(&["show", "latest~1:secret/tenant-a/password"]).stdout;
+    assert!(
+        secret.contains("value: (masked, 15 bytes)") && secret.contains("last-applied-configuration: (masked"),
+        "{secret}"
+    );
+    assert!(snapback.0.ok(&["show", "latest:secrets/tenant-a/password", "--reveal"]).stdout.contains(CANARY_BASE64));
+    assert_snapshot!(snapback.shown(&["show", "latest:secrets/tenant-a/pasword"]), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: there is no `secrets/tenant-a/pasword` in the snapshot
+    hint: did you mean `secrets/tenant-a/password`?
+    ");
+    assert_snapshot!(snapback.shown(&["show", "pre-upgrad"]), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: there is no snapshot `pre-upgrad`
+    hint: did you mean `pre-upgrade` (#1)?
+    ");
+    assert_snapshot!(snapback.shown(&["ls", "latest:../../etc"]), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `../../etc` is not a path inside a snapshot
+    hint: paths look like `cluster/core/configmaps/NAMESPACE/NAME.json`; `snapback ls latest` lists them
+    ");
+    assert_snapshot!(snapback.shown(&["diff", "latest"]), @r"
+    exit 0
+    --- stdout
+    no differences
+    --- stderr
+    reading the cluster
+    ");
+
+    // An accident.
+    cluster.kubectl(&[
+        "patch",
+        "configmap",
+        "settings",
+        "-n",
+        "tenant-a",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"mode":"test","script":"one\n2\nthree\n"}}"#,
+    ]);
+    cluster.kubectl(&[
+        "patch",
+        "secret",
+        "password",
+        "-n",
+        "tenant-a",
+        "--type=merge",
+        "-p",
+        &format!(r#"{{"stringData":{{"value":"{OTHER}"}}}}"#),
+    ]);
+    cluster.kubectl(&["delete", "configmap", "doomed", "-n", "tenant-a"]);
+    cluster.kubectl(&["create", "configmap", "extra", "-n", "tenant-a"]);
+    cluster.kubectl(&["delete", "crd", "databases.story.example"]);
+
+    // Compared.
+    let diff = snapback.run(&["diff", "pre-upgrade", "live", "--exit-code"]);
+    assert_snapshot!(normal(&diff.all()), @r#"
+    exit 1
+    --- stdout
+    cluster-wide
+      - APIService v1.story.example
+      - CustomResourceDefinition databases.story.example
+
+    namespace tenant-a
+      - ConfigMap doomed
+      + ConfigMap extra
+      ~ ConfigMap settings
+          ~ data.mode: "production" -> "test"
+          ~ data.script:
+              one
+            - two
+            + 2
+              three
+          and 4 fields of noise
+      - Database orders
+      ~ Secret password
+          ~ data.value: "(masked, 15 bytes)" -> "(masked, 15 bytes)" (differs)
+          and 4 fields of noise
+
+    1 added, 2 changed, 4 removed
+    --- stderr
+    reading the cluster
+    "#);
+    let document = snapback.json(&["diff", "latest"]);
+    assert_eq!(document["summary"], serde_json::json!({"added": 1, "changed": 2, "removed": 4, "noiseOnly": 0}));
+    assert_eq!(document["after"]["live"], true);
+    let only = snapback.json(&["diff", "latest", "--only", "cm"]);
+    assert_eq!(only["changes"].as_array().unwrap().len(), 3);
+    assert!(snapback.0.ok(&["diff", "latest", "--reveal"]).stdout.contains(&base64(OTHER)));
+
+    // What a restore would do; it writes nothing.
+    let before = cluster.audit_log().len();
+    assert_snapshot!(snapback.shown(&["restore", "pre-upgrade", "--dry-run"]), @r#"
+    exit 0
+    --- stdout
+    restore of snapshot #1 (ID, DATE CLOCK UTC) to context `throwaway`
+    plan: create 3, update 2, recreate 0, delete 1, release 0, skip 1
+      ! configmaps tenant-a/extra is deleted
+      + customresourcedefinitions.apiextensions.k8s.io databases.story.example (no dry run could check it)
+      + configmaps tenant-a/doomed (no dry run could check it)
+      ~ configmaps tenant-a/settings: data.mode, data.script, and 3 of noise
+      ~ secrets tenant-a/password: data.value, and 6 of noise
+      + databases.story.example tenant-a/orders (no dry run could check it)
+      = apiservices.apiregistration.k8s.io v1.story.example: left alone, the API server makes them from what it serves
+    dry run: nothing was changed
+    --- stderr
+    reading the cluster
+    comparing with the cluster
+    planning
+    "#);
+    assert_eq!(cluster.audit_log()[before..].iter().filter(|event| event.is_write()).count(), 0);
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 2);
+    assert_snapshot!(snapback.shown(&["restore", "pre-upgrade"]).lines().filter(|line| !line.starts_with("  ")).collect::<Vec<_>>().join("\n"), @r"
+    exit 4
+    --- stdout
+    restore of snapshot #1 (ID, DATE CLOCK UTC) to context `throwaway`
+    plan: create 3, update 2, recreate 0, delete 1, release 0, skip 1
+    --- stderr
+    reading the cluster
+    comparing with the cluster
+    planning
+    error: a restore changes the cluster and there is no terminal to ask on; nothing was changed
+    hint: run `snapback restore pre-upgrade --yes`
+    ");
+
+    // Put back, and proven.
+    assert_snapshot!(snapback.shown(&["restore", "pre-upgrade", "--yes"]), @r#"
+    exit 0
+    --- stdout
+    restore of snapshot #1 (ID, DATE CLOCK UTC) to context `throwaway`
+    plan: create 3, update 2, recreate 0, delete 1, release 0, skip 1
+      ! configmaps tenant-a/extra is deleted
+      + customresourcedefinitions.apiextensions.k8s.io databases.story.example (no dry run could check it)
+      + configmaps tenant-a/doomed (no dry run could check it)
+      ~ configmaps tenant-a/settings: data.mode, data.script, and 3 of noise
+      ~ secrets tenant-a/password: data.value, and 6 of noise
+      + databases.story.example tenant-a/orders (no dry run could check it)
+      = apiservices.apiregistration.k8s.io v1.story.example: left alone, the API server makes them from what it serves
+    6 of 6 actions done, 12 writes
+      expected in 1 object: crd-conditions (the API server writes a CRD's status when it accepts it)
+      expected in 3 objects: creation-timestamp (the API server sets it when an object is made)
+      expected in 1 object: never-list (a restore never touches it)
+      expected in 5 objects: resource-version (it counts writes and only goes up)
+      expected in 3 objects: uid (the API server gives each new object a UID of its own)
+    proven: no unexplained difference
+    --- stderr
+    reading the cluster
+    comparing with the cluster
+    planning
+    reading the cluster
+    what is there now is snapshot #3 (before-restore)
+    comparing with the cluster
+    planning
+    restoring
+    proving
+    reading the cluster
+    "#);
+    assert_snapshot!(snapback.shown(&["diff", "pre-upgrade", "live", "--only", "cm/tenant-a", "--only", "secrets"]), @r#"
+    exit 0
+    --- stdout
+    namespace tenant-a
+      ~ ConfigMap doomed
+          ~ metadata.creationTimestamp: "TIME" -> "TIME"
+          ~ metadata.uid: "UID" -> "UID"
+          and 1 field of noise
+
+    0 added, 1 changed, 0 removed
+    2 objects differ in noise only (resourceVersion, generation, managedFields, status); --all-fields shows them
+    --- stderr
+    reading the cluster
+    "#);
+    let again = snapback.json(&["restore", "pre-upgrade", "--dry-run"]);
+    assert_eq!(again["plan"]["actions"], serde_json::json!([]));
+    let decoded = cluster.kubectl(&["get", "secret", "password", "-n", "tenant-a", "-o", "jsonpath={.data.value}"]);
+    assert_eq!(decoded, CANARY_BASE64);
+
+    // The repository is whole, and knows what became of each object.
+    assert_snapshot!(snapback.shown(&["verify"]), @r"
+    exit 0
+    --- stdout
+    no damage: checked every byte, object and reference of 9 files and 3 snapshots (N B read)
+    --- stderr
+    checking members
+    checking members
+    checking big files
+    ");
+    assert_eq!(snapback.json(&["verify", "--level", "bytes"])["sound"], true);
+    snapback.run(&["backup"]);
+    assert_snapshot!(snapback.shown(&["history", "cm/tenant-a/settings"]), @r#"
+    exit 0
+    --- stdout
+    #1 pre-upgrade  DATE CLOCK UTC  first seen, the same in 1 more snapshot
+    #3 before-restore  DATE CLOCK UTC  changed
+        ~ data.mode: "production" -> "test"
+        ~ data.script:
+            one
+          - two
+          + 2
+            three
+        and 4 fields of noise
+    #4  DATE CLOCK UTC  changed
+        ~ data.mode: "test" -> "production"
+        ~ data.script:
+            one
+          - 2
+          + two
+            three
+        and 4 fields of noise
+    --- stderr
+    "#);
+    assert_snapshot!(snapback.shown(&["history", "secret/tenant-a/password"]), @r#"
+    exit 0
+    --- stdout
+    #1 pre-upgrade  DATE CLOCK UTC  first seen, the same in 1 more snapshot
+    #3 before-restore  DATE CLOCK UTC  changed
+        ~ data.value: "(masked, 15 bytes)" -> "(masked, 15 bytes)" (differs)
+        and 4 fields of noise
+    #4  DATE CLOCK UTC  changed
+        ~ data.value: "(masked, 15 bytes)" -> "(masked, 15 bytes)" (differs)
+        and 4 fields of noise
+    --- stderr
+    "#);
+
+    exported_to_another_cluster(&snapback, &cluster);
+}
+
+fn exported_to_another_cluster(snapback: &Watched, cluster: &ControlPlane) {
+    let folder = snapback.0.home().join("out");
+    let run = snapback.run(&[
+        "export",
+        "pre-upgrade",
+        "out",
+        "--only",
+        "cluster/**/tenant-a/**",
+        "--only",
+        "crds",
+        "--only",
+        "ns/tenant-a",
+    ]);
+    assert_snapshot!(run.all(), @r"
+    exit 0
+    --- stdout
+    wrote 5 objects to out
+    --- stderr
+    writing objects
+    left out 1 of Secrets, which are written only when asked for (--reveal)
+    to apply it, folder by folder:
+      kubectl apply --server-side --force-conflicts -R -f out/1-definitions
+      kubectl apply --server-side --force-conflicts -R -f out/2-namespaces
+      kubectl apply --server-side --force-conflicts -R -f out/4-namespaced
+    ");
+    assert!(!folder.join("4-namespaced/tenant-a/secrets").exists());
+    let refused = snapback.run(&["export", "pre-upgrade", "out"]);
+    assert_snapshot!(refused.all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: `out` is not empty
+    hint: name a new or empty folder, or a file that ends in .tar
+    ");
+    assert!(files(&folder).iter().all(|file| fs::metadata(file).unwrap().permissions().mode() & 0o777 == 0o600));
+    assert!(files(&folder).iter().all(|file| !fs::read_to_string(file).unwrap().contains(CANARY_BASE64)));
+
+    let revealed = snapback.run(&["export", "pre-upgrade", "all.tar", "--reveal", "--only", "cluster/**/tenant-a/**"]);
+    assert!(revealed.stderr.contains("warning: 1 Secret written in clear"), "{}", revealed.all());
+    assert_eq!(fs::metadata(snapback.0.home().join("all.tar")).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let other = ControlPlane::start_beside(&Options::default(), cluster);
+    let mut folders: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    for folder in folders {
+        other.kubectl(&["apply", "--server-side", "-R", "-f", folder.to_str().unwrap()]);
+        if folder.ends_with("1-definitions") {
+            other.kubectl(&["wait", "--for=condition=established", "crd/databases.story.example"]);
+        }
+    }
+    let data = |from: &ControlPlane, object: &str, path: &str| {
+        from.kubectl(&["get", object, "-n", "tenant-a", "-o", &format!("jsonpath={path}")])
+    };
+    for (object, path) in [("cm/settings", "{.data}"), ("cm/doomed", "{.data}"), ("databases/orders", "{.spec}")] {
+        assert_eq!(data(&other, object, path), data(cluster, object, path), "{object}");
+    }
+
+    // Its snapshots are another cluster's.
+    let there = Watched(Snapback::new().with_kubeconfig(&other.kubeconfig()));
+    let repository = snapback.0.repository().display().to_string();
+    let refused = there.run(&["restore", "pre-upgrade", "--yes", "--repo", &repository]);
+    assert_snapshot!(refused.all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: snapshot #1 is of another cluster (context `throwaway`), not of `throwaway`
+    hint: name the right cluster with --context, or say --from-another-cluster when that is what you want
+    ");
+    assert_snapshot!(there.run(&["show", "latest", "--repo", &repository]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: the repository has no snapshot of this cluster
+    hint: run `snapback snapshots` to see which clusters it has, or `snapback backup` to add this one
+    ");
+    there.run(&["backup", "--repo", &repository]);
+    let nobody = Watched(Snapback::new());
+    assert_snapshot!(nobody.run(&["show", "latest", "--repo", &repository]).all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: `latest` means of this cluster, and no cluster answers
+    caused by: there is no kubeconfig: HOME/.kube/config
+    hint: the repository has snapshots of `throwaway`, `throwaway`; name one by its number
+    ");
+}
+
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
