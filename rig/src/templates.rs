@@ -57,6 +57,12 @@ pub const TEMPLATES: &[Template] = &[
         flux: false,
         build: |cluster| Box::pin(seed::fill_template(cluster, 12_000)),
     },
+    Template {
+        name: "cozystack-100000",
+        sources: seed::SOURCES,
+        flux: false,
+        build: |cluster| Box::pin(seed::fill_template(cluster, 100_000)),
+    },
 ];
 
 /// Of every template: what a cluster is made of.

@@ -139,6 +139,15 @@ fn helm_controller_finds_nothing_to_do_after_a_restart_and_acts_on_an_edit() {
     let rendered =
         control_plane.kubectl(&["get", "configmap", "-n", "cozy-cilium", "cilium-configuration", "-o", "json"]);
     assert!(rendered.contains("logLevel: trace"));
+
+    // A version that no repository has is said in Flux's own words, and the release stays as it was.
+    let patch = r#"{"spec":{"chart":{"spec":{"version":"9.9.9"}}}}"#;
+    control_plane.kubectl(&["patch", "helmrelease", "-n", "tenant-root", "tenant-foo", "--type=merge", "-p", patch]);
+    let reason = r#"--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=InvalidChartReference"#;
+    let chart = "helmchart/tenant-root-tenant-foo";
+    control_plane.kubectl(&["wait", "-n", "cozy-public", chart, "--timeout=60s", reason]);
+    let secrets = control_plane.kubectl(&["get", "secrets", "-n", "tenant-root", "-o", "name"]);
+    assert!(secrets.contains("sh.helm.release.v1.tenant-foo.v1") && !secrets.contains("tenant-foo.v2"), "{secrets}");
 }
 
 /// Waits until helm-controller, since its latest start, has looked at every release and found it in sync.
