@@ -3,7 +3,6 @@
 use std::path::absolute;
 
 use serde_json::{Value, json};
-use snapback::cluster::Cluster;
 use snapback::snapshot::{Scope, Selection};
 use snapback::source::etcd::EtcdSource;
 use snapback::source::{Sources, Wanted};
@@ -17,7 +16,7 @@ use super::session::{Opened, Session};
 use super::snapshot_name::check_label;
 use super::snapshots::document;
 use super::table;
-use super::taking::{Request, Taken, Target, take};
+use super::taking::{Request, Taken, take};
 
 /// Takes it and says what is in it.
 pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> Result<Exit, Failure> {
@@ -27,13 +26,8 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> R
     let selection = selection(session, arguments.scope)?;
     let sources = session.config.sources()?;
     let opened = session.open().await?;
-    let reached = reach(session).await;
-    let (target, identity) = match &reached {
-        Ok((cluster, identity)) => (Target::Reached(cluster), identity.as_str()),
-        Err(failure) if !session.config.capture.required => (Target::Unreached(&failure.text), ""),
-        Err(_) => return reached.map(|_| Exit::Failed),
-    };
-    let (sources, left_out) = choose(arguments, &selection, sources, &opened, identity)?;
+    let cluster = session.connect().await?;
+    let (sources, left_out) = choose(arguments, &selection, sources, &opened, &cluster.identity().await?)?;
     let request = Request {
         label: arguments.label.clone().unwrap_or_default(),
         selection,
@@ -41,16 +35,9 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> R
         sources,
         left_out,
     };
-    let taken = take(session, &opened, target, &request).await?;
+    let taken = take(session, &opened, &cluster, &request).await?;
     report(session, &taken);
     Ok(if taken.snapshot.body.complete { Exit::Done } else { Exit::Partial })
-}
-
-/// The cluster with its identity, when it answers.
-async fn reach(session: &Session<'_>) -> Result<(Cluster, String), Failure> {
-    let cluster = session.connect().await?;
-    let identity = cluster.identity().await?;
-    Ok((cluster, identity))
 }
 
 /// What the options, or else the configuration, select.

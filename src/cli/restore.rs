@@ -20,7 +20,7 @@ use super::scope;
 use super::session::{Opened, Session};
 use super::snapshot_name::SnapshotName;
 use super::snapshots::{document, when};
-use super::taking::{Request, Target, take};
+use super::taking::{Request, take};
 
 /// The label of the snapshot that is taken before anything is changed.
 const BEFORE: &str = "before-restore";
@@ -100,7 +100,7 @@ async fn carry_out(
     let output = session.output;
     // The plan is to be read before, not after.
     output.finish()?;
-    let before = take(session, opened, Target::Reached(cluster), &request_before()?).await?.snapshot;
+    let before = take(session, opened, cluster, &request_before()?).await?.snapshot;
     output.progress_line(&format!("what is there now is snapshot #{} ({BEFORE})", before.number));
     let live = opened.repository.tree(&before).await?;
     let shown = Shown::new(output);

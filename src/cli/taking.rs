@@ -14,15 +14,6 @@ use super::progress::Shown;
 use super::session::{Opened, Session};
 use super::version::TOOL;
 
-/// The cluster of a snapshot.
-#[derive(Clone, Copy)]
-pub(crate) enum Target<'a> {
-    /// It answers.
-    Reached(&'a Cluster),
-    /// It does not, and the configuration says that the other sources are wanted all the same.
-    Unreached(&'a str),
-}
-
 /// What to take.
 pub(crate) struct Request {
     /// Empty when none.
@@ -53,14 +44,14 @@ pub(crate) struct Taken {
 pub(crate) async fn take(
     session: &Session<'_>,
     opened: &Opened,
-    target: Target<'_>,
+    cluster: &Cluster,
     request: &Request,
 ) -> Result<Taken, Failure> {
     let begun = Instant::now();
-    match attempt(session, opened, target, request, Mode::Incremental).await {
+    match attempt(session, opened, cluster, request, Mode::Incremental).await {
         Err(Stopped::MustBeFull(error)) => {
             session.output.message(Prefix::Note, &format!("{error}; taking it again"));
-            attempt(session, opened, target, request, Mode::Full).await
+            attempt(session, opened, cluster, request, Mode::Full).await
         }
         outcome => outcome,
     }
@@ -97,32 +88,21 @@ impl<E: Into<Failure>> From<E> for Stopped {
 async fn attempt(
     session: &Session<'_>,
     opened: &Opened,
-    target: Target<'_>,
+    cluster: &Cluster,
     request: &Request,
     mode: Mode,
 ) -> Result<Taken, Stopped> {
     let shown = Shown::new(session.output);
     let time = Timestamp::now();
-    let identity = match target {
-        Target::Reached(cluster) => cluster.identity().await?,
-        Target::Unreached(_) => String::new(),
-    };
-    let series = series(&identity, &request.selection);
+    let series = series(&cluster.identity().await?, &request.selection);
     let mut writer = match mode {
         Mode::Incremental => opened.repository.begin(series).await?,
         Mode::Full => opened.repository.begin_full().await?,
     };
     let options =
         CaptureOptions { selection: request.selection.clone(), with_events: request.with_events, parallel: PARALLEL };
-    let (capture, record) = match target {
-        Target::Reached(cluster) => {
-            let capture = capture_cluster(cluster, &options, &mut writer, &shown).await?;
-            let record = cluster_record(&capture);
-            (capture, record)
-        }
-        Target::Unreached(reason) => (nothing(), missing(reason)),
-    };
-    let mut sources = vec![record];
+    let capture = capture_cluster(cluster, &options, &mut writer, &shown).await?;
+    let mut sources = vec![cluster_record(&capture)];
     let scratch = session.place().join("tmp");
     for record in capture_sources(&request.sources, &scratch, &mut writer, &shown).await? {
         let left_out = request.left_out.iter().find(|left_out| left_out.name == record.name);
@@ -135,7 +115,7 @@ async fn attempt(
     }
     let written = writer.finish().await?;
     let new_bytes = written.new_bytes();
-    let body = body(target, request, time, series, &capture, sources, &written);
+    let body = body(cluster, request, time, series, &capture, sources, &written);
     // From here on Ctrl-C would leave it open whether the snapshot is there.
     session.interrupt.committing();
     let outcome = opened.repository.commit(written, body).await;
@@ -153,7 +133,7 @@ async fn attempt(
 }
 
 fn body(
-    target: Target<'_>,
+    cluster: &Cluster,
     request: &Request,
     time: Timestamp,
     series: ContentHash,
@@ -166,10 +146,7 @@ fn body(
         series,
         time,
         cluster: capture.identity.clone(),
-        context: match target {
-            Target::Reached(cluster) => cluster.context().to_owned(),
-            Target::Unreached(_) => String::new(),
-        },
+        context: cluster.context().to_owned(),
         revision: capture.revision,
         root: written.tree().root(),
         label: request.label.clone(),
@@ -182,24 +159,6 @@ fn body(
         kubernetes: capture.kubernetes.clone(),
         tool: TOOL.to_owned(),
     }
-}
-
-/// A capture of a cluster that did not answer.
-fn nothing() -> ClusterCapture {
-    ClusterCapture {
-        revision: 0,
-        identity: String::new(),
-        kubernetes: String::new(),
-        objects: 0,
-        types: 0,
-        unlistable: Vec::new(),
-        skipped: Vec::new(),
-        attempts: 0,
-    }
-}
-
-fn missing(reason: &str) -> SourceRecord {
-    SourceRecord { name: "cluster".to_owned(), state: SourceState::Missing, detail: reason.to_owned() }
 }
 
 /// How much of the cluster is there.

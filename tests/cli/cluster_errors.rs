@@ -4,7 +4,6 @@ use std::fs;
 
 use insta::assert_snapshot;
 
-use super::normal::normal;
 use crate::harness::control_plane::ControlPlane;
 use crate::harness::snapback::Snapback;
 
@@ -64,44 +63,6 @@ fn without_a_cluster_a_backup_says_what_is_wrong_and_commits_nothing() {
     error: the kubeconfig `bad.yaml` cannot be used: it is no YAML of the form of a kubeconfig
     ");
     assert_eq!(snapback.json(&["snapshots"])["snapshots"], serde_json::json!([]));
-}
-
-#[test]
-fn where_the_cluster_is_not_required_the_other_sources_are_taken_without_it() {
-    let snapback = Snapback::new();
-    snapback.ok(&["init"]);
-    fs::write(snapback.home().join("nowhere.yaml"), NOWHERE).unwrap();
-    fs::create_dir(snapback.home().join("talos")).unwrap();
-    fs::write(snapback.home().join("talos/machine.yaml"), "machine: {}\n").unwrap();
-    let config =
-        "cluster: {kubeconfig: nowhere.yaml}\ncapture: {required: false}\nfiles: [{label: talos, path: talos}]\n";
-    fs::write(snapback.home().join("snapback.yaml"), config).unwrap();
-    assert_snapshot!(normal(&snapback.run(&["backup"]).all()), @r"
-    exit 3
-    --- stdout
-    snapshot #1 (ID) is partial
-    0 objects of 0 types at revision N, N B in all, N B new, N s
-    --- stderr
-    reading `talos`
-    warning: cluster is missing: the API server https://127.0.0.1:1 cannot be reached: Connection refused (os error 111)
-    etcd is not in it: add `etcd:` to snapback.yaml to take its snapshot
-    proxmox is not in it: add `proxmox:` to snapback.yaml to take its backup jobs and storages
-    ");
-    assert_snapshot!(snapback.run(&["show", "1:files/talos/machine.yaml"]).all(), @r"
-    exit 4
-    --- stdout
-    --- stderr
-    error: `files/talos/machine.yaml` may hold secrets and cannot be masked
-    hint: --reveal shows it
-    ");
-    assert_eq!(snapback.ok(&["show", "1:files/talos/machine.yaml", "--reveal"]).stdout, "machine: {}\n");
-    assert_snapshot!(snapback.run(&["restore", "1", "--yes"]).all(), @r"
-    exit 4
-    --- stdout
-    --- stderr
-    error: snapshot #1 holds no cluster
-    hint: `snapback snapshots` lists those that do
-    ");
 }
 
 #[test]
