@@ -6,4 +6,5 @@ mod accident;
 mod dry_run;
 mod hard_objects;
 mod objects;
+mod random;
 mod site;
