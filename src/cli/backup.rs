@@ -25,7 +25,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> R
     }
     let selection = selection(session, arguments.scope)?;
     let sources = session.config.sources()?;
-    let opened = session.open().await?;
+    let opened = session.open_to_add().await?;
     let cluster = session.connect().await?;
     let (sources, left_out) = choose(arguments, &selection, sources, &opened, &cluster.identity().await?)?;
     let request = Request {

@@ -7,8 +7,9 @@ use snapback::cluster::{Cluster, ConnectOptions};
 use snapback::config::Config;
 use snapback::snapshot::{Scope, Selection};
 use snapback::store::backend::LocalBackend;
-use snapback::store::{History, Repository, Snapshot, SnapshotTree};
+use snapback::store::{History, Repository, Snapshot, SnapshotTree, StoreError};
 
+use super::advice::{quoted, shell_word};
 use super::arguments::Everywhere;
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
@@ -63,16 +64,37 @@ impl<'a> Session<'a> {
         Arc::new(LocalBackend::new(self.place()))
     }
 
-    /// Opens the repository and reads its log; never makes one. Entries that this machine saw and that are gone are
-    /// an error, except for `verify`, which tells more.
+    /// Opens the repository to read it; never makes one. Entries that this machine saw and that are gone are said: in an
+    /// emergency, what is left must still be of use.
     pub(crate) async fn open(&self) -> Result<Opened, Failure> {
+        let (opened, lost) = self.open_and_compare().await?;
+        if let Some(lost) = lost {
+            self.output.message(Prefix::Warning, &lost.to_string());
+        }
+        Ok(opened)
+    }
+
+    /// Opens the repository to add to it. Adding to a log that was cut would hide the loss.
+    pub(crate) async fn open_to_add(&self) -> Result<Opened, Failure> {
+        let (opened, lost) = self.open_and_compare().await?;
+        let Some(lost) = lost else { return Ok(opened) };
+        let memory = heads::file(opened.repository.id()).map(|file| file.display().to_string()).unwrap_or_default();
+        Err(Failure::of(Exit::Damaged, &lost)
+            .hint("run `snapback verify`, and look for a copy of the repository that has the entry")
+            .hint(format!("if you know why it is gone: `rm {}` makes this machine forget it", shell_word(&memory))))
+    }
+
+    async fn open_and_compare(&self) -> Result<(Opened, Option<StoreError>), Failure> {
         let repository = Repository::open(self.backend()).await?;
-        let history = repository.history_since(heads::recall(repository.id()).as_ref()).await?;
+        let history = repository.history().await?;
         for problem in history.problems() {
             self.output.message(Prefix::Warning, &problem.to_string());
         }
-        self.remember(&repository, &history);
-        Ok(Opened { repository, history })
+        let lost = heads::recall(repository.id()).and_then(|seen| history.check_remembered(&seen).err());
+        if lost.is_none() {
+            self.remember(&repository, &history);
+        }
+        Ok((Opened { repository, history }, lost))
     }
 
     /// Remembers the log's end for later. A machine that cannot is only less safe, not unable to work.
@@ -169,9 +191,6 @@ impl<'a> Session<'a> {
         let contexts: Vec<String> = known.iter().map(|(_, context)| (*context).to_owned()).collect();
         Err(Failure::new(Exit::Refused, "`latest` means of this cluster, and no cluster answers")
             .caused_by(&error)
-            .hint(format!(
-                "the repository has snapshots of {}; name one by its number",
-                super::advice::quoted(&contexts)
-            )))
+            .hint(format!("the repository has snapshots of {}; name one by its number", quoted(&contexts))))
     }
 }

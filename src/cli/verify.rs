@@ -35,12 +35,6 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &VerifyArguments) -> R
     for note in &report.notes {
         output.message(Prefix::Note, &printable(note));
     }
-    if remembered.is_none() {
-        output.message(
-            Prefix::Note,
-            "this machine has not seen this repository before: that its newest entries were taken away would not be noticed",
-        );
-    }
     if let Some(repository) = repository.filter(|_| report.is_sound()) {
         session.remember(&repository, &repository.history().await?);
     }

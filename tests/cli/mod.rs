@@ -1,5 +1,7 @@
 //! The command line, run as a person runs it: the real binary, its texts, its exit codes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
 mod cluster_errors;
 mod interrupt;
 mod normal;

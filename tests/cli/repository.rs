@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use insta::assert_snapshot;
 use snapback::store::ContentHash;
 
+use super::normal::normal;
 use crate::harness::snapback::Snapback;
 
 #[test]
@@ -167,11 +168,71 @@ fn the_newest_log_entry_is_remembered_for_the_owner_only_and_its_loss_is_noticed
     assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     let text = fs::read_to_string(file).unwrap();
     fs::write(file, text.replacen('0', "5", 1)).unwrap();
+    let file = file.file_name().unwrap().to_str().unwrap();
+    // What is left can be read; nothing is added, and verify calls it damage.
     assert_snapshot!(snapback.run(&["snapshots"]).all(), @r"
+    exit 0
+    --- stdout
+    --- stderr
+    warning: log entry 5 is not the one that this machine saw: it is gone
+    no snapshots yet; run `snapback backup`
+    ");
+    assert_snapshot!(snapback.run(&["backup"]).all().replace(file, "REPOSITORY"), @r"
     exit 5
     --- stdout
     --- stderr
     error: log entry 5 is not the one that this machine saw: it is gone
-    hint: entries were removed or replaced since this machine saw them; run `snapback verify`, and look for a copy of the repository
+    hint: run `snapback verify`, and look for a copy of the repository that has the entry
+    hint: if you know why it is gone: `rm HOME/.local/state/snapback/heads/REPOSITORY` makes this machine forget it
+    ");
+    assert_snapshot!(normal(&snapback.run(&["verify"]).all()), @r"
+    exit 5
+    --- stdout
+    damaged log/00000000000000000005.json: log entry 5 is not the one that this machine saw: it is gone
+      costs #5
+    1 file damaged: checked every byte, object and reference of 4 files and 0 snapshots (N B read)
+    --- stderr
+    checking members
+    checking members
+    checking big files
+    ");
+    let document = snapback.json(&["verify", "--level", "names"]);
+    assert_eq!((&document["sound"], &document["remembered"]["number"]), (&false.into(), &5.into()));
+}
+
+#[test]
+fn a_damaged_file_is_named_with_what_it_costs() {
+    let snapback = Snapback::new();
+    snapback.ok(&["init"]);
+    let file = snapback.repository().join("restore.sh");
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&file, &bytes).unwrap();
+    assert_snapshot!(normal(&snapback.run(&["verify"]).all()), @r"
+    exit 5
+    --- stdout
+    damaged restore.sh: its SHA-256 is HASH, and log entry 0 says HASH
+      costs no snapshot anything
+    1 file damaged: checked every byte, object and reference of 4 files and 0 snapshots (N B read)
+    --- stderr
+    checking members
+    checking members
+    checking big files
+    ");
+    let file = snapback.repository().join("repo.json");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&file, "{}").unwrap();
+    assert_snapshot!(normal(&snapback.run(&["verify", "--quiet"]).all()), @r"
+    exit 5
+    --- stdout
+    damaged repo.json: its last line is not a SHA-256; its SHA-256 is HASH, and log entry 0 says HASH
+      costs no snapshot anything
+    damaged restore.sh: its SHA-256 is HASH, and log entry 0 says HASH
+      costs no snapshot anything
+    2 files damaged: checked every byte, object and reference of 4 files and 0 snapshots (N B read)
+    --- stderr
+    note: this machine remembers no head of this log, so it cannot tell whether the newest entries were taken away
     ");
 }

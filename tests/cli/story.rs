@@ -59,6 +59,8 @@ impl Watched {
     fn run(&self, arguments: &[&str]) -> Run {
         let run = self.0.run(arguments);
         for secret in [CANARY, CANARY_BASE64, OTHER, &base64(OTHER)] {
+            // Nothing here is a terminal: no colour, no bars.
+            assert!(!run.stdout.contains('\u{1b}') && !run.stderr.contains('\u{1b}'), "{arguments:?}: {}", run.all());
             assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret), "{arguments:?} shows {secret}");
         }
         run
