@@ -11,6 +11,7 @@ use rig::toolchain::Toolchain;
 use serde_json::Value;
 
 use super::control_plane::{ControlPlane, Options, rig_command};
+use super::snapback::Snapback;
 
 const TEMPLATE: &str = "cozystack-500";
 /// What helm-controller logs when it finds nothing to do.
@@ -127,14 +128,7 @@ fn helm_controller_finds_nothing_to_do_after_a_restart_and_acts_on_an_edit() {
     let patch = "{\"spec\":{\"values\":{\"logLevel\":\"trace\"}}}";
     control_plane.kubectl(&["patch", "helmrelease", "-n", "cozy-cilium", "cilium", "--type=merge", "-p", patch]);
     control_plane.start_server(HELM_CONTROLLER);
-    control_plane.kubectl(&[
-        "wait",
-        "-n",
-        "cozy-cilium",
-        "helmrelease/cilium",
-        "--timeout=60s",
-        "--for=jsonpath={.status.history[0].version}=2",
-    ]);
+    wait_for_release(&control_plane, 2);
     assert_ne!(state_of_releases(&control_plane), before);
     let rendered =
         control_plane.kubectl(&["get", "configmap", "-n", "cozy-cilium", "cilium-configuration", "-o", "json"]);
@@ -148,6 +142,38 @@ fn helm_controller_finds_nothing_to_do_after_a_restart_and_acts_on_an_edit() {
     control_plane.kubectl(&["wait", "-n", "cozy-public", chart, "--timeout=60s", reason]);
     let secrets = control_plane.kubectl(&["get", "secrets", "-n", "tenant-root", "-o", "name"]);
     assert!(secrets.contains("sh.helm.release.v1.tenant-foo.v1") && !secrets.contains("tenant-foo.v2"), "{secrets}");
+}
+
+#[test]
+fn helm_controller_finds_nothing_to_do_after_an_upgrade_was_rolled_back() {
+    let options = Options::default().template(TEMPLATE).controllers().argument("--flux");
+    let control_plane = ControlPlane::start(&options);
+    let releases = objects(&control_plane, "helmreleases").len();
+    wait_until_in_sync(&control_plane, releases);
+    let snapback = Snapback::new().with_kubeconfig(&control_plane.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+
+    // A real upgrade: new values, a second release, its payload, another Deployment and ConfigMap.
+    let patch = r#"{"spec":{"values":{"logLevel":"trace"}}}"#;
+    control_plane.kubectl(&["patch", "helmrelease", "-n", "cozy-cilium", "cilium", "--type=merge", "-p", patch]);
+    wait_for_release(&control_plane, 2);
+    control_plane.stop_server(HELM_CONTROLLER);
+    control_plane.kubectl(&["delete", "configmap", "-n", "cozy-kubeovn", "kubeovn-configuration"]);
+
+    // No owner was recreated, so nothing is waited for.
+    snapback.ok(&["restore", "latest", "--yes", "--no-wait"]);
+    control_plane.start_server(HELM_CONTROLLER);
+    wait_until_in_sync(&control_plane, releases);
+    let payloads = control_plane.kubectl(&["get", "secrets", "-n", "cozy-cilium", "-o", "name"]);
+    assert!(payloads.contains("release.v1.cilium.v1") && !payloads.contains("release.v1.cilium.v2"), "{payloads}");
+    wait_for_release(&control_plane, 1);
+}
+
+/// Waits until the newest release of cilium has this number.
+fn wait_for_release(control_plane: &ControlPlane, number: u32) {
+    let version = format!("--for=jsonpath={{.status.history[0].version}}={number}");
+    control_plane.kubectl(&["wait", "-n", "cozy-cilium", "helmrelease/cilium", "--timeout=60s", &version]);
 }
 
 /// Waits until helm-controller, since its latest start, has looked at every release and found it in sync.
