@@ -66,8 +66,7 @@ impl Progress for Shown<'_> {
             ProgressEvent::Stage(name) => self.stage(name),
             ProgressEvent::Expect(length) => self.with_bar(|bar| {
                 if let Some(bar) = bar {
-                    if let Ok(style) =
-                        ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len} ({elapsed})")
+                    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {bar:30} {pos}/{len} ({elapsed})")
                     {
                         bar.set_style(style);
                     }

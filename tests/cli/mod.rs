@@ -7,4 +7,5 @@ mod interrupt;
 mod normal;
 mod repository;
 mod story;
+mod terminal;
 mod usage;

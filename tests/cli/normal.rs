@@ -23,6 +23,10 @@ fn normal_line(line: &str) -> String {
             _ if is_hash(bare) => "HASH",
             _ if is_id(bare) => "ID",
             _ if is_number(bare) && matches!(unit, "B" | "kB" | "MB" | "s") => "N",
+            // Two writes within one second leave one time fewer in managedFields.
+            _ if is_number(bare) && words.iter().skip(index + 1).take(3).any(|word| word.contains("noise")) => "N",
+            // How many it takes depends on who wrote in between.
+            _ if is_number(bare) && unit.starts_with("write") => "N",
             _ if is_number(bare) && (counted || unit == "read" || before == "revision") => "N",
             _ => {
                 out.push((*word).to_owned());
@@ -33,7 +37,7 @@ fn normal_line(line: &str) -> String {
     }
     let line = out.join(" ");
     // Units and the widths of columns follow the numbers in front of them.
-    let line = line.replace("N kB", "N B").replace("N MB", "N B");
+    let line = line.replace("N kB", "N B").replace("N MB", "N B").replace("N field of noise", "N fields of noise");
     let head = line.len() - line.trim_start().len();
     let (indentation, rest) = line.split_at(head);
     let columns: Vec<&str> = rest.split("  ").map(str::trim).filter(|column| !column.is_empty()).collect();

@@ -1,0 +1,59 @@
+//! On a terminal: the question before a restore, colours, and no colours where they are not wanted. The terminal is
+//! util-linux's `script`.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use crate::harness::control_plane::ControlPlane;
+use crate::harness::snapback::Snapback;
+
+/// Runs a command on a terminal and types an answer.
+fn on_a_terminal(snapback: &Snapback, arguments: &str, variables: &[(&str, &str)], typed: &str) -> (i32, String) {
+    let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_snapback"));
+    let plain = snapback.command::<&str>(&[]);
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear();
+    for (name, value) in plain.get_envs() {
+        script.env(name, value.unwrap_or_default());
+    }
+    script.env("TERM", "xterm").envs(variables.iter().copied()).current_dir(snapback.home());
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_restore_asks_once_and_only_a_yes_is_a_yes() {
+    let cluster = ControlPlane::shared();
+    cluster.apply(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: cli-terminal}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: cli-terminal}, data: {mode: production}}",
+    );
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+    let mode = || cluster.kubectl(&["get", "cm", "a", "-n", "cli-terminal", "-o", "jsonpath={.data.mode}"]);
+    cluster.kubectl(&["patch", "cm", "a", "-n", "cli-terminal", "--type=merge", "-p", r#"{"data":{"mode":"test"}}"#]);
+
+    let restore = "restore 1 --only cm/cli-terminal";
+    for answer in ["n\n", "\n", "perhaps\n"] {
+        let (code, text) = on_a_terminal(&snapback, restore, &[], answer);
+        assert_eq!(code, 4, "{text}");
+        assert!(text.contains("[y/N]") && text.contains("not restored; nothing was changed"), "{text}");
+    }
+    assert_eq!(mode(), "test");
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 1);
+
+    let (code, text) = on_a_terminal(&snapback, restore, &[], "y\n");
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("\u{1b}[32mproven: no unexplained difference"), "{text}");
+    assert_eq!(mode(), "production");
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"][1]["label"], "before-restore");
+
+    let (_, coloured) = on_a_terminal(&snapback, "verify", &[], "");
+    assert!(coloured.contains("\u{1b}[32mno damage\u{1b}[0m"), "{coloured}");
+    let (_, plain) = on_a_terminal(&snapback, "verify", &[("NO_COLOR", "1")], "");
+    assert!(!plain.contains("\u{1b}[32m") && plain.contains("no damage"), "{plain}");
+}
