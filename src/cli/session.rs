@@ -18,6 +18,7 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::scope;
 use super::snapshot_name::{self, SnapshotName};
+use super::table;
 
 /// The repository's place when neither option, environment nor configuration names one.
 const DEFAULT_REPOSITORY: &str = "snapshots";
@@ -161,7 +162,7 @@ impl<'a> Session<'a> {
                 ),
                 count => Failure::new(
                     Exit::Failed,
-                    format!("there is no `latest~{back}`: this cluster has {count} snapshots"),
+                    format!("there is no `latest~{back}`: this cluster has {}", table::count(count as u64, "snapshot")),
                 )
                 .hint("run `snapback snapshots` to see which there are"),
             });

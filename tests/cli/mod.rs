@@ -5,6 +5,7 @@
 mod cluster_errors;
 mod interrupt;
 mod normal;
+mod parts;
 mod repository;
 mod story;
 mod terminal;

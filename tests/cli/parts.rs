@@ -1,0 +1,94 @@
+//! Snapshots of a part, and what lies beside the cluster: neither is ever taken for something that was deleted.
+
+use std::fs;
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::harness::control_plane::ControlPlane;
+use crate::harness::snapback::Snapback;
+
+#[test]
+fn a_snapshot_of_a_part_says_nothing_about_the_rest() {
+    let cluster = ControlPlane::shared();
+    cluster.apply(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: cli-parts}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: cli-parts}, data: {mode: production}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: b, namespace: cli-parts}, stringData: {c: d}}",
+    );
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+    snapback.ok(&["backup", "--only", "cm/cli-parts", "--label", "part"]);
+    let part = snapback.json(&["show", "part"]);
+    assert_eq!((&part["snapshot"]["objects"], &part["snapshot"]["scope"]), (&json!(1), &json!("only=cm/cli-parts")));
+    // `latest` stays the newest of everything.
+    assert_eq!(snapback.json(&["show", "latest"])["snapshot"]["number"], 1);
+    assert_snapshot!(snapback.run(&["show", "latest~1"]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: there is no `latest~1`: this cluster has 1 snapshot
+    hint: run `snapback snapshots` to see which there are
+    ");
+
+    assert_eq!(snapback.json(&["diff", "part", "live"])["changes"], json!([]));
+    assert_eq!(snapback.json(&["diff", "part", "1"])["changes"], json!([]));
+    cluster.kubectl(&["delete", "secret", "b", "-n", "cli-parts"]);
+    cluster.kubectl(&["patch", "cm", "a", "-n", "cli-parts", "--type=merge", "-p", r#"{"data":{"mode":"test"}}"#]);
+    let plan = snapback.json(&["restore", "part", "--dry-run"]);
+    let counts = &plan["plan"]["counts"];
+    assert_eq!((&counts["update"], &counts["create"], &counts["delete"]), (&json!(1), &json!(0), &json!(0)), "{plan}");
+    // A part of the part.
+    let plan = snapback.json(&["restore", "part", "--dry-run", "--only", "secrets/cli-parts"]);
+    assert_eq!(plan["plan"]["actions"], json!([]));
+    let plan = snapback.json(&["restore", "1", "--dry-run", "--only", "secrets/cli-parts"]);
+    assert_eq!(plan["plan"]["counts"]["create"], 1, "{plan}");
+}
+
+#[test]
+fn what_lies_beside_the_cluster_is_compared_between_snapshots_and_never_with_the_live_one() {
+    let cluster = ControlPlane::shared();
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    let machine = snapback.home().join("talos/machine.yaml");
+    fs::create_dir(snapback.home().join("talos")).unwrap();
+    fs::write(&machine, "machine: {}\n").unwrap();
+    fs::write(snapback.home().join("snapback.yaml"), "files: [{label: talos, path: talos}]\n").unwrap();
+    snapback.ok(&["backup"]);
+    fs::write(&machine, "machine: {type: worker}\n").unwrap();
+    snapback.ok(&["backup"]);
+    assert_eq!(snapback.json(&["diff", "2", "live", "--only", "files"])["changes"], json!([]));
+    assert_snapshot!(snapback.ok(&["diff", "1", "2", "--only", "files"]).stdout, @r"
+    beside the cluster
+      ~ files/talos/machine.yaml (12 B -> 24 B)
+
+    0 added, 1 changed, 0 removed
+    ");
+    assert_snapshot!(snapback.run(&["show", "2:files/talos/machine.yaml"]).all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: `files/talos/machine.yaml` may hold secrets and cannot be masked
+    hint: --reveal shows it
+    ");
+    assert_eq!(snapback.ok(&["show", "1:files/talos/machine.yaml", "--reveal"]).stdout, "machine: {}\n");
+}
+
+#[test]
+fn an_etcd_file_that_is_named_and_not_there_fails_the_backup() {
+    let cluster = ControlPlane::shared();
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    let run = snapback.run(&["backup", "--quiet", "--etcd-snapshot", "missing.db"]);
+    assert_snapshot!(run.all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: cannot read the etcd snapshot `HOME/missing.db`
+    caused by: No such file or directory (os error 2)
+    ");
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"], json!([]));
+}
