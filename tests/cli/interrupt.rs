@@ -1,6 +1,7 @@
 //! Ctrl-C in the middle of a backup: nothing is committed, nothing is left running, exit code 130.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
@@ -43,6 +44,42 @@ fn ctrl_c_in_the_middle_of_a_backup_commits_nothing() {
     fs::remove_file(snapback.home().join("snapback.yaml")).unwrap();
     assert_eq!(snapback.json(&["backup"])["snapshot"]["number"], 1);
     assert_eq!(snapback.json(&["verify"])["sound"], true);
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_restore_says_how_to_go_on_and_how_to_go_back() {
+    let cluster = ControlPlane::shared();
+    let patch = |finalizers: &str| {
+        let patch = format!(r#"{{"metadata":{{"finalizers":{finalizers}}}}}"#);
+        cluster.kubectl(&["patch", "cm", "a", "-n", "cli-interrupt", "--type=merge", "-p", &patch]);
+    };
+    cluster.apply(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: cli-interrupt}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: cli-interrupt}, data: {mode: production}}",
+    );
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+    // An object that does not want to go: a restore waits for its end before it makes it anew.
+    patch(r#"["snapback.test/stay"]"#);
+    cluster.kubectl(&["delete", "cm", "a", "-n", "cli-interrupt", "--wait=false"]);
+    let mut child = snapback.command(&["restore", "1", "--yes", "--only", "cm/cli-interrupt"]).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while line != "restoring\n" {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended before it began");
+    }
+    signal("-INT", &child.id().to_string());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert_snapshot!(rest, @r"
+    error: interrupted in the middle of a restore; some objects are back and others are not
+    hint: `snapback restore 1` goes on, `snapback restore 2` goes back to what was there before
+    ");
+    patch("null");
 }
 
 fn signal(signal: &str, process: &str) {
