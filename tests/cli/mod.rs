@@ -4,6 +4,7 @@
 
 mod cluster_errors;
 mod interrupt;
+mod json;
 mod normal;
 mod parts;
 mod repository;

@@ -1,0 +1,58 @@
+//! Every command's JSON document, held against docs/json-output.md.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::harness::control_plane::ControlPlane;
+use crate::harness::snapback::Snapback;
+
+const DOCUMENTED: &str = include_str!("../../docs/json-output.md");
+
+/// Whether the page speaks of a field.
+fn is_documented(field: &str) -> bool {
+    [format!("`{field}`"), format!("`{field}:"), format!("\"{field}\"")].iter().any(|form| DOCUMENTED.contains(form))
+}
+
+fn fields(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn every_document_has_the_fields_that_are_documented() {
+    let cluster = ControlPlane::shared();
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    let object = "1:namespaces/kube-system";
+    let documents: Vec<(&str, Vec<&str>, &[&str])> = vec![
+        ("init", vec!["init"], &["repository"]),
+        ("backup", vec!["backup"], &["snapshot", "newBytes", "seconds", "attempts", "unlistable", "skipped"]),
+        ("snapshots", vec!["snapshots"], &["repository", "snapshots"]),
+        ("show", vec!["show", "1"], &["snapshot"]),
+        ("show", vec!["show", object], &["snapshot", "path", "object"]),
+        ("show", vec!["show", "1:cluster/_types.json"], &["snapshot", "path", "content"]),
+        ("ls", vec!["ls", "1:cluster"], &["snapshot", "entries"]),
+        ("diff", vec!["diff", "1"], &["before", "after", "summary", "notCompared", "changes"]),
+        ("history", vec!["history", "namespaces/kube-system"], &["path", "versions"]),
+        ("verify", vec!["verify"], &["sound", "remembered", "report"]),
+        (
+            "restore",
+            vec!["restore", "1", "--dry-run", "--only", "ns/kube-system"],
+            &["snapshot", "context", "dryRun", "plan"],
+        ),
+        ("restore", vec!["restore", "--never-list"], &["neverList"]),
+        ("export", vec!["export", "1", "out"], &["destination", "objects", "secrets", "leftOut", "folders"]),
+        ("version", vec!["version"], &["version", "repositoryFormat", "jsonSchema"]),
+        ("show", vec!["show", "99"], &["error"]),
+    ];
+    for (command, arguments, expected) in documents {
+        let document = snapback.json(&arguments);
+        assert_eq!((&document["schema"], &document["command"]), (&json!("snapback/v1"), &json!(command)));
+        let expected: BTreeSet<&str> = expected.iter().copied().chain(["schema", "command"]).collect();
+        assert_eq!(fields(&document), expected, "{arguments:?}");
+        let inner = ["snapshot", "error", "plan", "summary", "report", "before", "after"].map(|part| &document[part]);
+        let inner = inner.into_iter().filter(|part| part.is_object()).flat_map(fields);
+        for field in fields(&document).into_iter().chain(inner) {
+            assert!(is_documented(field), "`{field}` of {arguments:?} is not in docs/json-output.md");
+        }
+    }
+}
