@@ -26,7 +26,7 @@ const RESTORE: &str = include_str!("files/restore.sh");
 
 /// Files that may be where a repository is made, since git keeps them there.
 pub(crate) fn is_harmless(name: &str) -> bool {
-    matches!(name, "README.md" | ".gitignore" | ".gitkeep")
+    matches!(name, "README.md" | ".gitignore" | ".gitattributes" | ".gitkeep")
 }
 
 /// `repo.json`.

@@ -5,6 +5,7 @@
 mod backends;
 mod damage;
 mod fault;
+mod golden;
 mod kills;
 mod restore_sh;
 mod round_trip;
