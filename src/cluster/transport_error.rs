@@ -57,9 +57,9 @@ fn meaning(error: &(dyn Error + 'static)) -> Option<TransportFault> {
 /// A plugin's output may hold a token, and kube's own text quotes it.
 fn credentials(error: &AuthError) -> String {
     match error {
-        AuthError::AuthExecRun { cmd, out } => {
-            let program = cmd.split_whitespace().next().unwrap_or_default().trim_matches('"');
-            format!("the exec plugin `{program}` ended with {}; run it by hand to see why", out.status)
+        // kube's name of the command holds its arguments and environment as well.
+        AuthError::AuthExecRun { out, .. } => {
+            format!("the kubeconfig's exec plugin ended with {}; run it by hand to see why", out.status)
         }
         AuthError::AuthExecStart(error) => format!("the exec plugin could not be started: {error}"),
         AuthError::AuthExecParse(_) => "the exec plugin's output is no ExecCredential".to_owned(),

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
 
+mod connection;
 mod hard_cases;
 mod one_revision;
+mod permissions;
+mod proxy;
+mod servers_that_fail;
 mod taking;

@@ -1,0 +1,103 @@
+//! API servers that start, die and come back while they are captured: never a complete capture that is not.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use snapback::cluster::{Cluster, ClusterError, ConnectOptions};
+use snapback::progress::{Progress, ProgressEvent, Silent};
+use snapback::snapshot::{CaptureError, CaptureOptions, ClusterCapture, capture_cluster};
+use snapback::store::SnapshotWriter;
+
+use super::taking::{connect, crd, create, create_crd, soak, take};
+use crate::harness::control_plane::{ControlPlane, Options};
+
+const API_SERVER: &str = "kube-apiserver";
+
+async fn capture(cluster: &Cluster, progress: &dyn Progress) -> Result<ClusterCapture, CaptureError> {
+    let mut writer = SnapshotWriter::scratch(None);
+    capture_cluster(cluster, &CaptureOptions::default(), &mut writer, progress).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_starting_api_server_never_gives_a_complete_capture_that_is_not() {
+    let control_plane = ControlPlane::start(&Options::default());
+    let cluster = connect(&control_plane).await;
+    // Types that a starting server is late with.
+    let definitions: Vec<_> = (0..20).map(|n| crd(&format!("late{n:02}s"), &["v1"])).collect();
+    futures::future::join_all(definitions.iter().map(|definition| create_crd(&cluster, definition))).await;
+    for n in 0..20 {
+        let object =
+            json!({"apiVersion": "test.snapback/v1", "kind": format!("Kindlate{n:02}s"), "metadata": {"name": "a"}});
+        create(&cluster, &format!("/apis/test.snapback/v1/namespaces/default/late{n:02}s"), &object).await;
+    }
+    let whole = take(&cluster).await.capture;
+    let (mut refused, mut complete) = (0, 0);
+    for _ in 0..if soak() { 10 } else { 1 } {
+        control_plane.stop_server(API_SERVER);
+        let started = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                control_plane.start_server(API_SERVER);
+                started.store(true, Ordering::Relaxed);
+            });
+            tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(async {
+                    loop {
+                        let last = started.load(Ordering::Relaxed);
+                        // A new connection each time: one that had an answer waits for the server to come back.
+                        let options = ConnectOptions { kubeconfig: Some(control_plane.kubeconfig()), context: None };
+                        let cluster = Cluster::connect(&options).await.unwrap();
+                        match capture(&cluster, &Silent).await {
+                            Ok(capture) if capture.unlistable.is_empty() => {
+                                complete += 1;
+                                assert!(capture.objects >= whole.objects, "{} of {}", capture.objects, whole.objects);
+                                assert!(capture.types >= whole.types, "{} of {}", capture.types, whole.types);
+                            }
+                            _ => refused += 1,
+                        }
+                        if last {
+                            return;
+                        }
+                    }
+                });
+            });
+        });
+    }
+    assert!(refused > 0 && complete > 0, "{refused} refused, {complete} complete: this shows nothing");
+}
+
+/// Kills the API server as soon as the first objects are there, and may start it again.
+struct Assassin<'a> {
+    control_plane: &'a ControlPlane,
+    start_again: bool,
+    done: AtomicBool,
+}
+
+impl Progress for Assassin<'_> {
+    fn report(&self, event: ProgressEvent) {
+        if matches!(event, ProgressEvent::Done(_)) && !self.done.swap(true, Ordering::Relaxed) {
+            self.control_plane.kill_server(API_SERVER);
+            if self.start_again {
+                self.control_plane.start_server(API_SERVER);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_api_server_that_dies_in_the_middle_is_an_error_and_one_that_comes_back_is_not() {
+    let control_plane = ControlPlane::start(&Options::default());
+    let cluster = connect(&control_plane).await;
+    let whole = take(&cluster).await.capture;
+
+    let back = Assassin { control_plane: &control_plane, start_again: true, done: AtomicBool::new(false) };
+    let through = capture(&cluster, &back).await.unwrap();
+    assert!(back.done.load(Ordering::Relaxed));
+    assert_eq!(through.unlistable, []);
+    assert!(through.objects >= whole.objects, "{} of {}", through.objects, whole.objects);
+
+    let away = Assassin { control_plane: &control_plane, start_again: false, done: AtomicBool::new(false) };
+    let error = capture(&cluster, &away).await.unwrap_err();
+    assert!(matches!(error, CaptureError::Cluster(ClusterError::Unreachable { .. })), "{error}");
+    assert!(error.to_string().contains(control_plane.server()), "{error}");
+}
