@@ -113,7 +113,11 @@ async fn exec_plugins_and_every_form_of_key_work() {
     for (kind, generate, forms) in [
         ("p256", "ecparam -name prime256v1 -genkey -noout", vec!["ec", "pkcs8 -topk8 -nocrypt"]),
         ("p384", "ecparam -name secp384r1 -genkey -noout", vec!["ec", "pkcs8 -topk8 -nocrypt"]),
-        ("rsa", "genrsa -traditional 2048", vec!["rsa -traditional", "pkcs8 -topk8 -nocrypt"]),
+        (
+            "rsa",
+            "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+            vec!["rsa -traditional", "pkcs8 -topk8 -nocrypt"],
+        ),
     ] {
         let file = |name: &str| folder.join(format!("{kind}.{name}")).display().to_string();
         openssl(&format!("{generate} -out {}", file("key")));
