@@ -204,3 +204,22 @@ async fn a_backup_onto_damage_is_a_full_that_depends_on_nothing() {
         assert!(full.packs.iter().all(|pack| !names.contains(&pack.name)));
     }
 }
+
+#[tokio::test]
+async fn packs_that_an_entry_calls_damaged_are_not_built_upon() {
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    small(Arc::clone(&place)).await;
+    let repository = Repository::open(Arc::clone(&place)).await.unwrap();
+    let series = super::sample::series();
+    let before = repository.begin(series).await.unwrap();
+    assert!(before.parent().is_some());
+    let name = repository.history().await.unwrap().snapshots()[0].packs[0].name.clone();
+    super::fault::append(&place, "damaged", &format!("\"names\": [{name:?}],\n")).await;
+    assert!(repository.begin(series).await.unwrap().parent().is_none());
+    // The one that began before must not be committed either: it names the pack.
+    let mut writer = before;
+    let content = files(&[("cluster/a.json", "stays"), ("cluster/b.json", "new"), ("files/deep/er/c", "stays too")]);
+    super::sample::fill(&mut writer, &content).await.unwrap();
+    let refused = repository.commit(writer.finish().await.unwrap(), super::sample::body()).await;
+    assert!(matches!(refused, Err(snapback::store::StoreError::MustBeFull { .. })), "{refused:?}");
+}

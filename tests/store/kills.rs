@@ -119,6 +119,10 @@ async fn an_unclear_log_put_under_interference_is_never_committed_twice() {
     let folder = tempfile::tempdir().unwrap();
     let (operations, _) = survive(place(false, &folder, 0), Vec::new()).await;
     for at in 0..operations {
+        // A put that lands when its writer has given up: between the tries lies a read each.
+        let tries = (1..5).map(|n| (at + 2 * n, Fault::NotApplied));
+        let plan = std::iter::once((at, Fault::Late)).chain(tries).collect();
+        let (_, _outcome) = survive(place(false, &folder, 0), plan).await;
         for fault in [Fault::AppliedButError, Fault::NotApplied, Fault::Late] {
             for then in [at, at + 1, at + 2] {
                 for other in [Fault::OtherBackup, Fault::ForgetAndMark] {
