@@ -29,8 +29,18 @@ impl Run<'_> {
             Operation::Release { uids } => {
                 let mut known = self.known(action).await?;
                 let place = place(&path, &action.address, &known.value);
-                self.requests.put(&place, &place.url, &mut known, |known| release_body(&known.value, uids)).await?;
-                self.state().latest.insert(action.path.clone(), known);
+                let released =
+                    self.requests.put(&place, &place.url, &mut known, |known| release_body(&known.value, uids)).await;
+                match released {
+                    // Garbage collection was faster: it comes back with its owner.
+                    Err(WriteError::Refused(_)) if self.requests.read(&place).await?.is_none() => {
+                        self.state().collected.insert(action.path.clone());
+                    }
+                    other => {
+                        other?;
+                        self.state().latest.insert(action.path.clone(), known);
+                    }
+                }
                 Ok(())
             }
             Operation::Delete { orphan, .. } => {
@@ -40,8 +50,11 @@ impl Run<'_> {
             }
             Operation::Update { .. } => {
                 let wanted = self.wanted_object(action).await?;
-                let mut known = self.known(action).await?;
                 let place = place(&path, &action.address, &wanted);
+                if self.state().collected.contains(&action.path) {
+                    return self.make(action, &place, &wanted).await;
+                }
+                let mut known = self.known(action).await?;
                 self.bring_to(action, &place, &wanted, &mut known).await
             }
             Operation::Create { after_gone } => {
@@ -74,7 +87,7 @@ impl Run<'_> {
         {
             let uid = object::uid(&known.value);
             let mut state = self.state();
-            for old in &action.replaces {
+            for old in action.replaces.iter().chain(std::iter::once(&object::uid(wanted))) {
                 state.coming.remove(old);
                 if *old != uid {
                     state.uids.insert(old.clone(), uid.clone());
