@@ -33,13 +33,20 @@ pub(crate) fn run() -> std::process::ExitCode {
     }
 }
 
+/// Threads that canonicalise, compress and touch files. The allocator keeps an arena for each, so tokio's 512 would let
+/// memory grow with the number of pages that were ever in flight.
+const MAX_BLOCKING_THREADS: usize = 8;
+
 fn start(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Version => Ok(version::run(output)),
         Command::Completions(wanted) => Ok(completions::run(wanted, output)),
         Command::Man(wanted) => man::run(wanted, output),
         _ => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .max_blocking_threads(MAX_BLOCKING_THREADS)
+                .build();
             let runtime = runtime.map_err(|error| Failure::new(Exit::Failed, "cannot start").caused_by(&error))?;
             let outcome = runtime.block_on(work(arguments, output));
             // What still runs on a thread of its own after an interruption is not waited for.

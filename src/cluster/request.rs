@@ -17,6 +17,8 @@ use super::error::{ApiError, Cause, ClusterError};
 use super::kubeconfig::READ_TIMEOUT;
 use super::transport_error::TransportFault;
 
+/// How the API server's audit log names this program.
+const USER_AGENT: &str = concat!("snapback/", env!("CARGO_PKG_VERSION"));
 /// How often a read is sent in all while the server is busy or away: with the waits below about 20 seconds, which is
 /// longer than an API server's restart.
 const ATTEMPTS: u32 = 8;
@@ -88,6 +90,7 @@ impl Cluster {
 
     async fn call_once(&self, call: &Call<'_>) -> Result<Bytes, ClusterError> {
         let mut request = Request::builder().method(&call.method).uri(call.url).header(header::ACCEPT, call.accept);
+        request = request.header(header::USER_AGENT, USER_AGENT);
         if call.body.is_some() {
             request = request.header(header::CONTENT_TYPE, call.content_type);
         }
