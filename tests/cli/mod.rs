@@ -5,6 +5,7 @@
 mod cluster_errors;
 mod interrupt;
 mod json;
+mod kill;
 mod normal;
 mod parts;
 mod repository;
