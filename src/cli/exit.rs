@@ -45,4 +45,4 @@ Exit codes:
   4    refused by a check, nothing was changed
   5    damage found
   10   the cluster moved since the plan was made
-  130  interrupted, nothing was committed";
+  130  interrupted; nothing was committed, or a restore says how far it came";

@@ -38,7 +38,8 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
     let wanted =
         Side { tree: opened.repository.tree(&snapshot).await?, origin: Origin::Stored(Box::new(snapshot.clone())) };
     let live = session.capture_live(&cluster, Selection::everything(), false, Some(wanted.tree.clone())).await?;
-    let mut options = RestoreOptions::new(selection(session, &wanted, &live).await?);
+    let (selected, all_readable) = selection(session, &wanted, &live).await?;
+    let mut options = RestoreOptions::new(selected);
     options.force_kinds.clone_from(&arguments.force);
     let shown = Shown::new(session.output);
     let first = plan(&cluster, &live.tree, &wanted.tree, &options, &shown).await.map_err(restore_failure)?;
@@ -64,12 +65,19 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
     if arguments.dry_run || first.is_empty() {
         if output.is_json() {
             output.json("restore", result);
-        } else if first.is_empty() {
-            output.line("nothing to do: the cluster is as it was");
         } else {
-            output.line("dry run: nothing was changed");
+            output.line(&match (first.is_empty(), first.out_of_reach()) {
+                (false, _) => "dry run: nothing was changed".to_owned(),
+                (true, 0) if all_readable => "nothing to do: the cluster is as it was".to_owned(),
+                (true, 0) => "nothing to do in what could be read".to_owned(),
+                (true, 1) => "nothing can be done: 1 object that differs is left alone (the line with `=`)".to_owned(),
+                (true, count) => {
+                    format!("nothing can be done: {count} objects that differ are left alone (the lines with `=`)")
+                }
+            });
         }
-        return Ok(Exit::Done);
+        let whole = all_readable && first.out_of_reach() == 0;
+        return Ok(if whole { Exit::Done } else { Exit::Partial });
     }
     consent(session, arguments, name).await?;
     let exit =
@@ -195,8 +203,8 @@ async fn check_cluster(
 }
 
 /// What is restored: what the user asked for, of what the snapshot was taken of, of what both sides could read. An
-/// object that could not be read is not one that is not there.
-async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<Selection, Failure> {
+/// object that could not be read is not one that is not there. Says too whether everything could be read.
+async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<(Selection, bool), Failure> {
     let comparison = session.comparison(wanted, live).await?;
     let unreadable = comparison.left_out().to_vec();
     if !unreadable.is_empty() {
@@ -204,12 +212,10 @@ async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<
             format!("left alone, because the snapshot or the cluster could not be read: {}", quoted(&unreadable));
         session.output.message(Prefix::Warning, &text);
     }
-    let Origin::Stored(snapshot) = &wanted.origin else { return Ok(comparison.selection) };
-    Ok(comparison.selection.within(scope::selection(&snapshot.body.scope)?).within(Selection::new(
-        &[],
-        &unreadable,
-        Scope::Everything,
-    )?))
+    let all_readable = unreadable.is_empty();
+    let Origin::Stored(snapshot) = &wanted.origin else { return Ok((comparison.selection, all_readable)) };
+    let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
+    Ok((comparison.selection.within(scope::selection(&snapshot.body.scope)?).within(readable), all_readable))
 }
 
 /// Asks once on a terminal; without one it takes `--yes`.

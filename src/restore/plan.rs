@@ -164,6 +164,16 @@ impl Plan {
         self.actions.is_empty()
     }
 
+    /// How many objects differ and should not, and yet nothing can be done about them: what the never-list covers and
+    /// what was going away anyway is left alone on purpose and does not count.
+    pub fn out_of_reach(&self) -> usize {
+        let on_purpose = |reason: &SkipReason| match reason {
+            SkipReason::NeverList { .. } | SkipReason::WasTerminating => true,
+            SkipReason::NotServed { .. } | SkipReason::VolumeAtRisk | SkipReason::NoNamespace => false,
+        };
+        self.skipped.iter().filter(|skipped| !on_purpose(&skipped.reason)).count()
+    }
+
     /// How many actions of each kind.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts { skip: self.skipped.len(), ..Counts::default() };

@@ -5,7 +5,7 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::harness::control_plane::ControlPlane;
+use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::snapback::Snapback;
 
 #[test]
@@ -91,4 +91,25 @@ fn an_etcd_file_that_is_named_and_not_there_fails_the_backup() {
     caused by: No such file or directory (os error 2)
     ");
     assert_eq!(snapback.json(&["snapshots"])["snapshots"], json!([]));
+}
+
+#[test]
+fn what_differs_and_cannot_be_put_back_is_never_called_as_it_was() {
+    let cluster = ControlPlane::start(&Options::default().controllers());
+    cluster.apply(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: cli-homeless}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: cli-homeless}}",
+    );
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+    cluster.kubectl(&["delete", "namespace", "cli-homeless"]);
+    // The namespace itself is not selected, so nothing can go back into it.
+    let run = snapback.run(&["restore", "1", "--dry-run", "--only", "cluster/core/configmaps/cli-homeless/a.json"]);
+    assert_eq!(run.code, 3, "{}", run.all());
+    assert_eq!(
+        run.stdout.lines().last().unwrap(),
+        "nothing can be done: 1 object that differs is left alone (the line with `=`)"
+    );
 }
