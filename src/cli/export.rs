@@ -27,7 +27,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &ExportArguments) -> R
     let name = SnapshotName::parse(&arguments.snapshot)?;
     let opened = session.open().await?;
     let side = session.side(&opened, &name, None).await?;
-    let selection = session.selection_in(&side.tree).await?;
+    let selection = session.selection_in(&[&side.tree]).await?;
     let options = ExportOptions { raw: arguments.raw, with_secrets: arguments.reveal };
     let shown = Shown::new(session.output);
     let exported = match &destination {

@@ -148,9 +148,11 @@ impl Session<'_> {
         }
         unreadable.sort();
         unreadable.dedup();
+        let trees = [&before.tree, &after.tree];
         Ok(Comparison {
-            selection: self.selection_in(&after.tree).await?,
-            scopes: vec![before.scope()?, after.scope()?],
+            selection: self.selection_in(&trees).await?,
+            // Taken with a short name, it is not understood without the types.
+            scopes: vec![scope::resolve(before.scope()?, &trees).await?, scope::resolve(after.scope()?, &trees).await?],
             cluster_only: before.is_live() || after.is_live(),
             unreadable,
         })

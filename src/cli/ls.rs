@@ -18,7 +18,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &LsArguments) -> Resul
     let opened = session.open().await?;
     let side = session.side(&opened, &name, None).await?;
     let found = tree_path::find(&side.tree, path.as_deref().unwrap_or_default()).await?;
-    let selection = session.selection_in(&side.tree).await?;
+    let selection = session.selection_in(&[&side.tree]).await?;
     let output = session.output;
     let mut list: Vec<Value> = Vec::new();
     let mut show = |path: &str, entry: &TreeEntry| {

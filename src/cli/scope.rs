@@ -36,6 +36,23 @@ pub(crate) async fn types(tree: &SnapshotTree) -> Result<Option<TypesDocument>, 
     })
 }
 
+/// A selection with its kinds and short names looked up among the types of all these.
+pub(crate) async fn resolve(selection: Selection, trees: &[&SnapshotTree]) -> Result<Selection, Failure> {
+    if selection.canonical_text().is_empty() {
+        return Ok(selection);
+    }
+    let mut names = None;
+    for tree in trees {
+        if let Some(document) = types(tree).await? {
+            names.get_or_insert_with(Vec::new).extend(document.names());
+        }
+    }
+    match names {
+        Some(names) => Ok(selection.resolve(&names)?),
+        None => Ok(selection),
+    }
+}
+
 /// The types that a stored snapshot could not read.
 pub(crate) async fn unreadable_types(tree: &SnapshotTree) -> Result<Vec<String>, Failure> {
     let types = types(tree).await?.map(|document| document.types).unwrap_or_default();

@@ -124,13 +124,10 @@ impl<'a> Session<'a> {
         Ok(Selection::new(&self.everywhere.only, &self.everywhere.exclude, Scope::Everything)?)
     }
 
-    /// The same, with kinds and short names looked up among the types of a snapshot.
-    pub(crate) async fn selection_in(&self, tree: &SnapshotTree) -> Result<Selection, Failure> {
-        let selection = self.selection()?;
-        match scope::types(tree).await? {
-            Some(document) if !selection.canonical_text().is_empty() => Ok(selection.resolve(&document.names())?),
-            _ => Ok(selection),
-        }
+    /// The same, with kinds and short names looked up among the types of snapshots: one that any of them knows is a
+    /// type, since the one that is gone from the cluster is what is looked for after an accident.
+    pub(crate) async fn selection_in(&self, trees: &[&SnapshotTree]) -> Result<Selection, Failure> {
+        scope::resolve(self.selection()?, trees).await
     }
 
     /// The stored snapshot that a name means; `live` is refused.

@@ -1,7 +1,7 @@
 //! What stops a whole restore. What fails for one object is part of the result instead.
 
 use crate::cluster::ClusterError;
-use crate::snapshot::{CaptureError, SelectionError};
+use crate::snapshot::{CaptureError, SelectionError, TYPES_PATH};
 use crate::store::StoreError;
 
 /// A restore that could not go on.
@@ -20,6 +20,9 @@ pub enum RestoreError {
     /// The proof's own capture failed.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// The list of a snapshot's types is not one.
+    #[error("`{TYPES_PATH}` of the snapshot cannot be read")]
+    Types(#[source] serde_json::Error),
     /// A file of a snapshot is no Kubernetes object.
     #[error("`{path}` is not a Kubernetes object: {problem}")]
     NotAnObject {

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ServedType, TypeOrigin, discover};
-use crate::snapshot::{ObjectPath, Selection, TypeNames};
+use crate::snapshot::{ObjectPath, Selection, TYPES_PATH, TypeNames, TypesDocument};
 use crate::store::{ContentHash, SnapshotTree};
 
 use super::address::{CRD_GROUP, CRD_RESOURCE, TypeAddress, crd_path};
@@ -79,9 +79,11 @@ impl<'a> World<'a> {
         for ((group, resource), served) in &served {
             kinds.insert(group, &served.kind, resource, served.namespaced);
         }
+        // A type that the snapshot knows and the cluster lost is one that a restore is asked for by name.
         let names: Vec<TypeNames> = served
             .values()
             .map(TypeNames::from)
+            .chain(recorded_names(wanted).await?)
             .chain(returning.iter().map(|((group, resource), wanted_type)| TypeNames {
                 group: group.clone(),
                 resource: resource.clone(),
@@ -201,6 +203,12 @@ impl<'a> World<'a> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What people may call the types of a snapshot.
+async fn recorded_names(tree: &SnapshotTree) -> Result<Vec<TypeNames>, RestoreError> {
+    let Some(bytes) = tree.read(TYPES_PATH).await? else { return Ok(Vec::new()) };
+    Ok(TypesDocument::parse(&bytes).map_err(RestoreError::Types)?.names())
 }
 
 /// The types whose CRDs are not the same on both sides.

@@ -49,6 +49,49 @@ fn a_snapshot_of_a_part_says_nothing_about_the_rest() {
 }
 
 #[test]
+fn a_type_that_is_gone_from_the_cluster_is_still_known_by_the_snapshot() {
+    let cluster = ControlPlane::shared();
+    cluster.apply(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: cli-gone}}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: vaults.gone.example}
+spec:
+  group: gone.example
+  names: {kind: Vault, plural: vaults, singular: vault, shortNames: [vlt]}
+  scope: Namespaced
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}",
+    );
+    cluster.kubectl(&["wait", "--for=condition=established", "crd/vaults.gone.example"]);
+    cluster.apply("{apiVersion: gone.example/v1, kind: Vault, metadata: {name: gold, namespace: cli-gone}}");
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+    snapback.ok(&["backup", "--only", "vlt", "--label", "part"]);
+    cluster.kubectl(&["delete", "crd", "vaults.gone.example"]);
+
+    for pattern in ["vaults.gone.example", "vaults", "vlt", "Vault/cli-gone/gold"] {
+        for (before, after, verb) in [("1", "live", "removed"), ("live", "1", "added"), ("part", "live", "removed")] {
+            let diff = snapback.json(&["diff", before, after, "--only", pattern]);
+            assert_eq!(diff["summary"][verb], 1, "{before} {after} {pattern}: {diff}");
+        }
+        let plan =
+            snapback.json(&["restore", "1", "--dry-run", "--only", pattern, "--only", "crd/vaults.gone.example"]);
+        assert_eq!(plan["plan"]["counts"]["create"], 2, "{pattern}: {plan}");
+        let plan = snapback.json(&["restore", "1", "--dry-run", "--only", pattern]);
+        assert!(plan.to_string().contains("cluster/gone.example/vaults/cli-gone/gold.json"), "{pattern}: {plan}");
+    }
+    let typo = snapback.run(&["restore", "1", "--dry-run", "--only", "vualts"]);
+    assert_eq!(typo.code, 2, "{}", typo.all());
+    assert!(typo.stderr.contains("vaults.gone.example"), "{}", typo.all());
+}
+
+#[test]
 fn what_lies_beside_the_cluster_is_compared_between_snapshots_and_never_with_the_live_one() {
     let cluster = ControlPlane::shared();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
