@@ -12,6 +12,7 @@ use super::arguments::{BackupArguments, ScopeName};
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::output::Tone;
+use super::scope;
 use super::session::{Opened, Session};
 use super::snapshot_name::check_label;
 use super::snapshots::document;
@@ -37,6 +38,12 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> R
     };
     let taken = take(session, &opened, &cluster, &request).await?;
     report(session, &taken);
+    if taken.snapshot.body.complete && !request.selection.is_everything() {
+        let tree = opened.repository.tree(&taken.snapshot).await?;
+        // A type that only the snapshot before this one knew is not in this one's list; the backup is good anyway.
+        let selection = scope::resolve(request.selection.clone(), &[&tree]).await.unwrap_or(request.selection);
+        scope::warn_unmatched(session.output, &selection, &[&tree]).await?;
+    }
     Ok(if taken.snapshot.body.complete { Exit::Done } else { Exit::Partial })
 }
 

@@ -149,8 +149,13 @@ impl Session<'_> {
         unreadable.sort();
         unreadable.dedup();
         let trees = [&before.tree, &after.tree];
+        let selection = self.selection_in(&trees).await?;
+        // What could not be read may hold what is meant.
+        if unreadable.is_empty() {
+            scope::warn_unmatched(self.output, &selection, &trees).await?;
+        }
         Ok(Comparison {
-            selection: self.selection_in(&trees).await?,
+            selection,
             // Taken with a short name, it is not understood without the types.
             scopes: vec![scope::resolve(before.scope()?, &trees).await?, scope::resolve(after.scope()?, &trees).await?],
             cluster_only: before.is_live() || after.is_live(),

@@ -1,10 +1,11 @@
 //! What a stored snapshot was taken of, and which types it names.
 
-use snapback::snapshot::{Scope, Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument};
+use snapback::snapshot::{Scope, Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument, unmatched_patterns};
 use snapback::store::SnapshotTree;
 
-use super::error::Failure;
+use super::error::{Failure, Prefix};
 use super::exit::Exit;
+use super::output::Output;
 
 /// The selection behind the scope that stands in a snapshot's body: words `scope=`, `only=`, `exclude=`.
 pub(crate) fn selection(text: &str) -> Result<Selection, Failure> {
@@ -51,6 +52,18 @@ pub(crate) async fn resolve(selection: Selection, trees: &[&SnapshotTree]) -> Re
         Some(names) => Ok(selection.resolve(&names)?),
         None => Ok(selection),
     }
+}
+
+/// Says which patterns of `--only` mean nothing: a wrong name must not look like an empty answer.
+pub(crate) async fn warn_unmatched(
+    output: &Output,
+    selection: &Selection,
+    trees: &[&SnapshotTree],
+) -> Result<(), Failure> {
+    for pattern in unmatched_patterns(selection, trees).await? {
+        output.message(Prefix::Warning, &format!("`{pattern}` matches nothing"));
+    }
+    Ok(())
 }
 
 /// The types that a stored snapshot could not read.

@@ -14,6 +14,7 @@ mod path;
 mod pattern;
 mod selection;
 mod types_document;
+mod unmatched;
 
 pub use canonical::{CanonicalError, ObjectIdentity, canonical_object};
 pub use capture::{CaptureError, CaptureOptions, capture_cluster, series};
@@ -23,3 +24,4 @@ pub use outcome::{ClusterCapture, SkippedType, UnlistableType};
 pub use path::{ObjectPath, TYPES_PATH};
 pub use selection::{Scope, Selection, SelectionError, TypeNames};
 pub use types_document::{RecordedOrigin, TypeRecord, TypeState, TypesDocument};
+pub use unmatched::unmatched_patterns;

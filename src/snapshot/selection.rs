@@ -175,6 +175,11 @@ impl Selection {
         (self.only.is_empty() || any(&self.only)) && (self.scope == Scope::Everything || any(&self.scope_patterns))
     }
 
+    /// The patterns of `--only`.
+    pub(super) fn only(&self) -> &[Pattern] {
+        &self.only
+    }
+
     /// Nothing is left out.
     pub fn is_everything(&self) -> bool {
         self.only.is_empty() && self.exclude.is_empty() && self.scope == Scope::Everything

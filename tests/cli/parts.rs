@@ -49,6 +49,25 @@ fn a_snapshot_of_a_part_says_nothing_about_the_rest() {
 }
 
 #[test]
+fn a_pattern_that_matches_nothing_is_said() {
+    let cluster = ControlPlane::shared();
+    cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: cli-nothing}}");
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    let (found, lost, path) = ("ns/cli-nothing", "cm/cli-nothing/nope", "cluster/nope/**");
+    let only = ["--only", found, "--only", lost, "--only", path];
+    for command in [&["backup"][..], &["restore", "1", "--dry-run"], &["diff", "1", "live"], &["diff", "live", "1"]] {
+        let run = snapback.run(&[command, &only].concat());
+        assert_eq!(run.code, 0, "{command:?}: {}", run.all());
+        for pattern in [lost, path] {
+            let warning = format!("warning: `{pattern}` matches nothing\n");
+            assert_eq!(run.stderr.matches(&warning).count(), 1, "{command:?}: {}", run.all());
+        }
+        assert_eq!(run.stderr.matches("matches nothing").count(), 2, "{command:?}: {}", run.all());
+    }
+}
+
+#[test]
 fn a_type_that_is_gone_from_the_cluster_is_still_known_by_the_snapshot() {
     let cluster = ControlPlane::shared();
     cluster.apply(
@@ -86,6 +105,9 @@ spec:
         let plan = snapback.json(&["restore", "1", "--dry-run", "--only", pattern]);
         assert!(plan.to_string().contains("cluster/gone.example/vaults/cli-gone/gold.json"), "{pattern}: {plan}");
     }
+    // The same filters as before, as a timer runs them.
+    let again = snapback.ok(&["backup", "--only", "vlt"]);
+    assert!(again.stderr.contains("warning: `vlt` matches nothing\n"), "{}", again.all());
     let typo = snapback.run(&["restore", "1", "--dry-run", "--only", "vualts"]);
     assert_eq!(typo.code, 2, "{}", typo.all());
     assert!(typo.stderr.contains("vaults.gone.example"), "{}", typo.all());
