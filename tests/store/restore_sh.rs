@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use snapback::store::backend::{Backend, LocalBackend};
-use snapback::store::{Blob, EntryKind, FrameGroup, Repository, Snapshot, encode_name};
+use snapback::store::{Blob, ContentHash, EntryKind, FrameGroup, Repository, Snapshot, encode_name};
 
 use super::sample::{Files, back_up, body, files, fill, many, series};
 
@@ -184,4 +184,48 @@ async fn the_script_refuses_damage_and_wrong_usage() {
     damage(entry, length - 10, "is damaged");
     std::fs::remove_file(place.path("repository").join(&snapshot.packs[0].name)).unwrap();
     place.refuse("1", "out", "is missing");
+}
+
+/// Gives the pack of snapshot 1 a further member, a link, and makes every checksum fit again.
+fn add_link(place: &Place, snapshot: &Snapshot, name: &str, target: &Path) {
+    let repository = place.path("repository");
+    let [pack] = snapshot.packs.as_slice() else { panic!("{:?}", snapshot.packs) };
+    let mut raw = zstd::decode_all(std::fs::File::open(repository.join(&pack.name)).unwrap()).unwrap();
+    raw.truncate(raw.len() - 1024);
+    let mut link = tar::Builder::new(raw);
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    link.append_link(&mut header, name, target).unwrap();
+    let packed = zstd::encode_all(link.into_inner().unwrap().as_slice(), 1).unwrap();
+    let stem = |name: &str| name[9..].trim_end_matches(".tar.zst").to_owned();
+    let hash = ContentHash::of(&packed).to_string();
+    let changed = format!("packs/{}/{hash}{}.tar.zst", &hash[..2], &stem(&pack.name)[64..]);
+    std::fs::create_dir_all(repository.join(&changed).parent().unwrap()).unwrap();
+    std::fs::write(repository.join(&changed), &packed).unwrap();
+    let entry = repository.join("log/00000000000000000001.json");
+    let text = std::fs::read_to_string(&entry).unwrap();
+    let was = format!("\"{}\": {}", stem(&pack.name), pack.size);
+    let text = text.replace(&was, &format!("\"{}\": {}", stem(&changed), packed.len()));
+    let (lines, _) = text.split_at(text.trim_end().rfind('\n').unwrap() + 1);
+    std::fs::remove_file(&entry).unwrap();
+    std::fs::write(&entry, format!("{lines}\"sha256\": \"{}\"}}\n", ContentHash::of(lines.as_bytes()))).unwrap();
+}
+
+#[tokio::test]
+async fn a_link_in_a_pack_leads_the_script_nowhere() {
+    for name in ["members", "plan", "tree", "o", "t", "unpacked"] {
+        let place = Place::new().await;
+        std::fs::write(place.path("file"), "precious").unwrap();
+        std::fs::create_dir(place.path("elsewhere")).unwrap();
+        let folder = matches!(name, "tree" | "o" | "t" | "unpacked");
+        let target = place.path(if folder { "elsewhere" } else { "file" });
+        let snapshot = committed(&place, &many(50, 0)).await;
+        add_link(&place, &snapshot, name, &target);
+        let output = place.run(&["1", "out"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1), "{name}: {said}");
+        assert_eq!(std::fs::read(place.path("file")).unwrap(), b"precious", "{name}");
+        assert_eq!(std::fs::read_dir(place.path("elsewhere")).unwrap().count(), 0, "{name}");
+    }
 }

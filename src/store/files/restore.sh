@@ -106,7 +106,7 @@ else
     mkdir -p "$out" || fail "cannot make $out"
 fi
 work=$out/.restore-work
-mkdir "$work" "$work/tree" || fail "cannot write to $out"
+mkdir "$work" "$work/tree" "$work/unpacked" || fail "cannot write to $out"
 
 # The packs, by the SHA-256 in their names.
 awk '
@@ -120,11 +120,17 @@ xargs sha256sum <"$work/packs" >"$work/sums" || fail 'cannot read the packs'
 bad=$(awk '{ name = $2; sub(/^.*\//, "", name); if (substr(name, 1, 64) != $1) print $2 }' "$work/sums")
 [ -z "$bad" ] || fail "damaged:" $bad
 
-# Their members, o/SHA256 and t/SHA256, by the SHA-256 in theirs.
+# Their members, o/SHA256 and t/SHA256, by the SHA-256 in theirs. A pack holds plain files only: through a link, what is
+# unpacked or written next would leave OUTDIR. So they are looked at after every pack, away from this script's own files.
 while read -r pack; do
-    zstd -q -d -c "$pack" | tar -x -f - -C "$work" || fail "cannot unpack $pack"
+    zstd -q -d -c "$pack" | tar -x -f - -C "$work/unpacked" || fail "cannot unpack $pack"
+    odd=$(find "$work/unpacked" ! -type f ! -type d) || fail 'cannot read what was unpacked'
+    [ -z "$odd" ] || fail "$pack holds what is no plain file"
 done <"$work/packs"
 cd "$work" || fail "cannot enter $work"
+for kind in o t; do
+    if [ -d "unpacked/$kind" ]; then mv "unpacked/$kind" . || fail 'cannot move what was unpacked'; fi
+done
 mkdir -p o t
 find o t -type f | xargs sha256sum >members || fail 'cannot read what was unpacked'
 bad=$(awk '{ if (substr($2, 3) != $1) print $2 }' members)
