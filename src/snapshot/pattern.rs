@@ -13,6 +13,10 @@ use crate::store::encode_name;
 
 /// The folders at the root of a snapshot (design, section 2).
 const ROOTS: [&str; 5] = ["cluster", "etcd", "proxmox", "files", "state"];
+/// More than any pattern needs. The library that compiles them panics where the program of a pattern gets too big or
+/// its braces lie too deep.
+const MAX_PATTERN_BYTES: usize = 4096;
+const MAX_BRACES: usize = 64;
 /// How the namespace of what has none is written.
 const NO_NAMESPACE: &str = "_";
 /// kubectl's short names of built-in types, and the plan's `hr`: for snapshots that are read without a list of types.
@@ -78,6 +82,9 @@ impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, SelectionError> {
         let refuse =
             |problem: &str| SelectionError::Malformed { pattern: text.to_owned(), problem: problem.to_owned() };
+        if text.len() > MAX_PATTERN_BYTES || text.matches('{').count() > MAX_BRACES {
+            return Err(SelectionError::TooBig);
+        }
         let trimmed = text.trim_end_matches('/');
         if trimmed.is_empty() {
             return Err(refuse("it is empty"));

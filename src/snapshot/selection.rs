@@ -45,6 +45,9 @@ pub enum SelectionError {
         /// What is wrong with it.
         problem: String,
     },
+    /// More than can be compiled.
+    #[error("a pattern is too long or has too many braces")]
+    TooBig,
     /// The cluster serves no such type.
     #[error("`{pattern}` names no type that the cluster serves{}", did_you_mean(near))]
     UnknownType {
@@ -356,6 +359,10 @@ mod tests {
         for pattern in ["", "/", "/cluster/core", "a//b", "a/b/c/d", "cluster/../x", "a.", ".x", "cluster/[", "Ä"] {
             let found = Selection::new(&texts(&[pattern]), &[], Scope::Everything);
             assert!(matches!(found, Err(SelectionError::Malformed { .. })), "{pattern:?}");
+        }
+        for pattern in ["*".repeat(100_000), format!("cluster/{}{}", "{a,".repeat(1000), "}".repeat(1000))] {
+            let found = Selection::new(&[pattern], &[], Scope::Everything);
+            assert!(matches!(found, Err(SelectionError::TooBig)));
         }
         let typo = only(&["helmrelaeses"]).resolve(&cluster()).unwrap_err();
         assert_eq!(

@@ -44,7 +44,7 @@ pub(crate) async fn commit(
     let id = ContentHash::of(body_text.as_bytes());
     written.packs.close(Some((id, body_text.as_bytes()))).await?;
     let own = written.packs.stored().to_vec();
-    check_stored(backend, &own).await?;
+    check_stored(backend, &own, &written.inherited).await?;
     let packs: Vec<PackRef> = written.inherited.iter().chain(&own).cloned().collect();
     let own: HashSet<&str> = own.iter().map(|pack| pack.name.as_str()).collect();
     let nonce = random_hex(16)?;
@@ -77,17 +77,18 @@ pub(crate) async fn commit(
     Err(StoreError::Contended { number })
 }
 
-/// Own packs are listed, with the right size.
-async fn check_stored(backend: &dyn Backend, own: &[PackRef]) -> Result<(), StoreError> {
-    if own.is_empty() {
+/// Every pack that is to be named is listed, with the right size: one that vanished while the snapshot was written must
+/// not be part of something that calls itself complete.
+async fn check_stored(backend: &dyn Backend, own: &[PackRef], inherited: &[PackRef]) -> Result<(), StoreError> {
+    if own.is_empty() && inherited.is_empty() {
         return Ok(());
     }
     let listed = backend.list("packs/").await?;
     let sizes: HashMap<&str, u64> = listed.iter().map(|file| (file.name.as_str(), file.size)).collect();
-    match own.iter().find(|pack| sizes.get(pack.name.as_str()) != Some(&pack.size)) {
+    match own.iter().chain(inherited).find(|pack| sizes.get(pack.name.as_str()) != Some(&pack.size)) {
         None => Ok(()),
         Some(pack) => {
-            let reason = "it was stored a moment ago, and is not there or has another size";
+            let reason = "it was there a moment ago, and now it is not or has another size";
             Err(StoreError::MustBeFull { pack: pack.name.clone(), reason })
         }
     }

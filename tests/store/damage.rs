@@ -223,3 +223,21 @@ async fn packs_that_an_entry_calls_damaged_are_not_built_upon() {
     let refused = repository.commit(writer.finish().await.unwrap(), super::sample::body()).await;
     assert!(matches!(refused, Err(snapback::store::StoreError::MustBeFull { .. })), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_pack_that_vanishes_while_a_snapshot_is_written_is_not_named_by_it() {
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    small(Arc::clone(&place)).await;
+    let repository = Repository::open(Arc::clone(&place)).await.unwrap();
+    let mut writer = repository.begin(super::sample::series()).await.unwrap();
+    let content = files(&[("cluster/a.json", "stays"), ("cluster/b.json", "new"), ("files/deep/er/c", "stays too")]);
+    super::sample::fill(&mut writer, &content).await.unwrap();
+    for pack in place.list("packs/").await.unwrap() {
+        place.delete(&pack.name).await.unwrap();
+    }
+    let refused = repository.commit(writer.finish().await.unwrap(), super::sample::body()).await;
+    assert!(matches!(refused, Err(snapback::store::StoreError::MustBeFull { .. })), "{refused:?}");
+    // The restart, which needs nothing but itself, is whole.
+    let snapshot = super::sample::back_up(Arc::clone(&place), &content).await.unwrap();
+    assert_eq!(super::sample::restore(Arc::clone(&place), &snapshot).await.unwrap(), content);
+}
