@@ -76,8 +76,6 @@ pub(super) struct State {
     pub(super) coming: BTreeSet<String>,
     /// Objects that this run wrote and will write again.
     pub(super) latest: BTreeMap<String, Known>,
-    /// Dependents that garbage collection took before they could be let go of.
-    pub(super) collected: BTreeSet<String>,
     pub(super) mapped: u64,
     failed: BTreeSet<String>,
     put_aside: Vec<(usize, Outcome)>,

@@ -32,10 +32,8 @@ impl Run<'_> {
                 let released =
                     self.requests.put(&place, &place.url, &mut known, |known| release_body(&known.value, uids)).await;
                 match released {
-                    // Garbage collection was faster: it comes back with its owner.
-                    Err(WriteError::Refused(_)) if self.requests.read(&place).await?.is_none() => {
-                        self.state().collected.insert(action.path.clone());
-                    }
+                    // Garbage collection was faster: it is made anew when its turn comes.
+                    Err(WriteError::Refused(_)) if self.requests.read(&place).await?.is_none() => {}
                     other => {
                         other?;
                         self.state().latest.insert(action.path.clone(), known);
@@ -51,11 +49,14 @@ impl Run<'_> {
             Operation::Update { .. } => {
                 let wanted = self.wanted_object(action).await?;
                 let place = place(&path, &action.address, &wanted);
-                if self.state().collected.contains(&action.path) {
-                    return self.make(action, &place, &wanted).await;
-                }
                 let mut known = self.known(action).await?;
-                self.bring_to(action, &place, &wanted, &mut known).await
+                match self.bring_to(action, &place, &wanted, &mut known).await {
+                    // It went since the plan was made; most often garbage collection still knew its owner's type.
+                    Err(WriteError::Refused(_)) if self.requests.read(&place).await?.is_none() => {
+                        self.make(action, &place, &wanted).await
+                    }
+                    other => other,
+                }
             }
             Operation::Create { after_gone } => {
                 let wanted = self.wanted_object(action).await?;
