@@ -1,6 +1,6 @@
 //! The order of a verification: the small files and the log, then the packs, then what the damage costs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -265,11 +265,11 @@ impl Verification {
     ) -> Result<(), StoreError> {
         progress.report(ProgressEvent::Stage("checking big files".to_owned()));
         let repository = Repository::over(Arc::clone(&self.backend));
-        let mut seen: HashMap<ContentHash, ()> = HashMap::new();
+        let mut seen: HashSet<ContentHash> = HashSet::new();
         for snapshot in snapshots {
             let mut tree = None;
             for (path, entry) in references.big_files(snapshot) {
-                if seen.insert(entry.hash, ()).is_some()
+                if !seen.insert(entry.hash)
                     || self.damage.values().any(|damage| damage.snapshots.contains(&snapshot.number))
                 {
                     continue;
