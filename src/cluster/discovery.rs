@@ -115,7 +115,14 @@ pub struct ApiServices {
     pub remote: BTreeMap<(String, String), String>,
     /// Groups and versions that this API server answers for itself.
     pub local: BTreeSet<(String, String)>,
+    /// Those among them that it brings itself, rather than a CRD.
+    pub built_in: BTreeSet<(String, String)>,
 }
+
+/// The API server's mark on the APIServices that it makes itself, and what it writes there for its own groups; for
+/// those of CRDs it writes `true` (kube-aggregator, `autoregister`).
+const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
+const AT_ITS_START: &str = "onstart";
 
 impl ApiServices {
     /// Reads them.
@@ -129,7 +136,13 @@ impl ApiServices {
         }
         #[derive(Deserialize)]
         struct Item {
+            metadata: Metadata,
             spec: Spec,
+        }
+        #[derive(Deserialize)]
+        struct Metadata {
+            #[serde(default)]
+            labels: BTreeMap<String, String>,
         }
         #[derive(Deserialize)]
         struct Spec {
@@ -148,13 +161,19 @@ impl ApiServices {
         }
         let list: List = cluster.get_json(API_SERVICES_URL, "a list of APIServices").await?;
         let mut services = Self::default();
-        for Item { spec } in list.items {
+        for Item { metadata, spec } in list.items {
             match spec.service {
                 Some(service) => {
                     let address = format!("{}/{}", service.namespace, service.name);
                     services.remote.insert((spec.group, spec.version), address);
                 }
-                None => drop(services.local.insert((spec.group, spec.version))),
+                None => {
+                    let served = (spec.group, spec.version);
+                    if metadata.labels.get(AUTOMANAGED).is_some_and(|mark| mark == AT_ITS_START) {
+                        services.built_in.insert(served.clone());
+                    }
+                    services.local.insert(served);
+                }
             }
         }
         Ok(services)

@@ -57,6 +57,11 @@ impl ServedType {
         if self.group.is_empty() { self.resource.clone() } else { format!("{}.{}", self.resource, self.group) }
     }
 
+    /// Its objects are CustomResourceDefinitions.
+    pub fn defines_types(&self) -> bool {
+        self.group == "apiextensions.k8s.io" && self.resource == "customresourcedefinitions"
+    }
+
     /// The server offers this verb.
     pub fn can(&self, verb: &str) -> bool {
         self.verbs.iter().any(|known| known == verb)

@@ -62,8 +62,8 @@ pub fn canonical_object(
     };
     let mut writer = Writer::new(item.as_bytes());
     writer.object(0, Some((api_version, kind))).map_err(explain)?;
-    let bytes = writer.out;
-    let Ok(Skeleton { metadata }) = serde_json::from_slice::<Skeleton<'_>>(&bytes) else {
+    let Writer { out: bytes, metadata, .. } = writer;
+    let Ok(metadata) = serde_json::from_slice::<Metadata<'_>>(&metadata) else {
         return Err(not_an_object());
     };
     let name = metadata.name.filter(|name| !name.is_empty()).ok_or_else(not_an_object)?;
@@ -75,12 +75,6 @@ pub fn canonical_object(
         resource_version: text(metadata.resource_version),
     };
     Ok((identity, bytes))
-}
-
-#[derive(Deserialize)]
-struct Skeleton<'a> {
-    #[serde(borrow)]
-    metadata: Metadata<'a>,
 }
 
 #[derive(Deserialize)]
@@ -118,12 +112,14 @@ struct Writer<'a> {
     members: Vec<Member>,
     /// Reused where members are moved.
     sorted: Vec<u8>,
+    /// The outermost object's `metadata`: the rest need not be read once more to learn the name.
+    metadata: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
     fn new(text: &'a [u8]) -> Self {
         let out = Vec::with_capacity(text.len() + 64);
-        Self { text, at: 0, out, members: Vec::with_capacity(64), sorted: Vec::new() }
+        Self { text, at: 0, out, members: Vec::with_capacity(64), sorted: Vec::new(), metadata: Vec::new() }
     }
 
     /// The next byte that is not blank, without taking it.
@@ -223,6 +219,12 @@ impl<'a> Writer<'a> {
             self.add_missing(base, "apiVersion", api_version);
             self.add_missing(base, "kind", kind);
         }
+        if identity.is_some() {
+            let mut members = self.members.get(base..).unwrap_or_default().iter();
+            let found = members.find(|member| self.key(member) == b"metadata");
+            let value = found.and_then(|member| self.out.get(member.key_end + 1..member.end));
+            self.metadata = value.unwrap_or_default().to_vec();
+        }
         self.sort_members(base);
         self.members.truncate(base);
         self.out.push(b'}');
@@ -297,7 +299,7 @@ impl<'a> Writer<'a> {
         let mut ambiguous = false;
         loop {
             let tail = rest.get(length..).unwrap_or_default();
-            length += tail.iter().position(|byte| matches!(byte, b'"' | b'\\')).ok_or(Fault::Malformed)? + 1;
+            length += memchr::memchr2(b'"', b'\\', tail).ok_or(Fault::Malformed)? + 1;
             if rest.get(length - 1) == Some(&b'"') {
                 break;
             }

@@ -12,14 +12,14 @@ use bytes::Bytes;
 
 use super::canonical::CanonicalError;
 use super::census::{Census, LostType};
-use super::listing::{CapturedObject, ListFailure, ListJob, Listing, objects_of};
+use super::listing::{CapturedObject, ListFailure, ListJob, Listing, TypeListing};
 use super::outcome::{
     ClusterCapture, LIST, NOT_SELECTED, crd_type, folder, lost_record, remote_record, summary, unlistable,
 };
 use super::path::TYPES_PATH;
 use super::selection::{Selection, SelectionError, TypeNames};
 use super::types_document::{TypeRecord, TypeState, TypesDocument};
-use crate::cluster::{CRDS_URL, Cluster, ClusterError, CustomResourceDefinition, ListReader, ServedType, TypeOrigin};
+use crate::cluster::{Cluster, ClusterError, CustomResourceDefinition, ServedType, TypeOrigin};
 use crate::progress::{Progress, ProgressEvent};
 use crate::store::{Blob, ContentHash, FrameGroup, SnapshotWriter, StoreError};
 
@@ -148,46 +148,45 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(&mut self) -> Result<ClusterCapture, Lost> {
         let mut census = Census::take(self.cluster).await?;
+        let mut listing = Listing::start(self.cluster, census.revision, self.options.parallel);
         let mut records = Vec::new();
 
-        // The CRDs first: they say which version of every custom resource is read.
+        // The CRDs first: they say which version of every custom resource is read. Whatever does not depend on them is
+        // listed meanwhile.
         let crd_type = crd_type(&census);
         // A type that is named and not known yet is no error here: it may be in discovery a moment later.
-        let names = self.resolve(&census.types(&BTreeMap::new())).unwrap_or_else(|_| self.options.selection.clone());
-        let crds = match self.crds(&crd_type, census.revision, &Arc::new(names)).await {
-            Ok((objects, crds)) => {
-                records.push(self.record_crds(&crd_type, TypeState::Captured { objects }));
-                Some(crds)
-            }
-            Err(CrdFailure::Unlistable { status, reason }) => {
-                records.push(self.record_crds(&crd_type, unlistable(status, reason)));
-                None
-            }
-            Err(CrdFailure::Lost(lost)) => return Err(lost),
-        };
+        let early = self.resolve(&census.types(&BTreeMap::new())).ok().map(Arc::new);
+        let all_crds = early.clone().unwrap_or_else(|| Arc::new(self.options.selection.clone()));
+        listing.add(vec![ListJob::whole(&crd_type)], &all_crds);
+        let begun = early.map_or_else(Vec::new, |selection| {
+            let jobs = self.built_in_jobs(&census, &selection);
+            let begun = jobs.iter().map(|job| job.served.clone()).collect();
+            listing.add(jobs, &selection);
+            begun
+        });
+        let crds = self.crds(&mut listing, &crd_type, &mut records).await?;
+
         let known_crds = crds.clone().unwrap_or_default();
         let lost = census.settle(self.cluster, &known_crds, self.parent).await?;
         let types = census.types(&known_crds);
         let selection = Arc::new(self.resolve(&types)?);
-
-        let mut jobs = Vec::new();
-        for served in types {
-            if served.group == crd_type.group && served.resource == crd_type.resource {
-                continue;
-            }
-            match self.fate(&served, &selection, &lost) {
-                Fate::Silent => {}
-                Fate::Recorded(state) => records.push(TypeRecord::new(&served, state)),
-                Fate::Listed(urls) => jobs.push(ListJob { served, urls }),
-            }
-        }
-        for lost in &lost {
-            records.extend(lost_record(lost, &selection, &records, &jobs));
-        }
+        let Fates { jobs, kept } = self.fates(&types, &selection, &lost, &begun, &mut records);
         for ((group, version), service) in &census.services.remote {
             records.push(remote_record(group, version, service));
         }
-        self.list(jobs, census.revision, &selection, &mut records).await?;
+        listing.add(jobs, &selection);
+        let mut early = begun.len();
+        while let Some(mut listed) = listing.next_type().await {
+            let (state, _) = self.write_type(&mut listed).await?;
+            let is_early = early > 0;
+            early = early.saturating_sub(1);
+            if is_early && !kept.contains(&listed.served) {
+                // Discovery, read again, has it otherwise: it is recorded already, or in the queue once more.
+                self.writer.discard(&folder(&listed.served));
+            } else {
+                records.push(TypeRecord::new(&listed.served, state));
+            }
+        }
 
         if let Some(reason) = census.changed_since(self.cluster, crds.as_ref()).await? {
             return Err(Lost::Restart(reason));
@@ -207,6 +206,35 @@ impl Attempt<'_> {
             }
         }
         self.options.selection.resolve(&names)
+    }
+
+    /// What becomes of every type but the CRDs, some of which are being listed already. What is not listed is recorded.
+    fn fates(
+        &self,
+        types: &[ServedType],
+        selection: &Selection,
+        lost: &[LostType],
+        begun: &[ServedType],
+        records: &mut Vec<TypeRecord>,
+    ) -> Fates {
+        let mut fates = Fates::default();
+        for served in types.iter().filter(|served| !served.defines_types()) {
+            match self.fate(served, selection, lost) {
+                Fate::Silent => {}
+                Fate::Recorded(state) => records.push(TypeRecord::new(served, state)),
+                Fate::Listed(_) if begun.contains(served) => fates.kept.push(served.clone()),
+                Fate::Listed(urls) => fates.jobs.push(ListJob { served: served.clone(), urls }),
+            }
+        }
+        for lost in lost {
+            let mut listed = fates.jobs.iter().map(|job| &job.served).chain(&fates.kept);
+            let known = listed.any(|served| lost.is(&served.group, &served.resource))
+                || records.iter().any(|record| lost.is(&record.group, &record.resource));
+            if !known {
+                records.extend(lost_record(lost, selection));
+            }
+        }
+        fates
     }
 
     /// What becomes of a type.
@@ -231,7 +259,7 @@ impl Attempt<'_> {
         if !selection.may_include_type(&served.group, &served.resource) {
             return skipped(NOT_SELECTED);
         }
-        if let Some(lost) = lost.iter().find(|lost| lost.group == served.group && lost.resource == served.resource) {
+        if let Some(lost) = lost.iter().find(|lost| lost.is(&served.group, &served.resource)) {
             return Fate::Recorded(unlistable(0, lost.reason.clone()));
         }
         let namespaces = selection.namespaces(&served.group, &served.resource).filter(|_| served.namespaced);
@@ -241,36 +269,61 @@ impl Attempt<'_> {
         })
     }
 
-    async fn list(
-        &mut self,
-        jobs: Vec<ListJob>,
-        revision: u64,
-        selection: &Arc<Selection>,
-        records: &mut Vec<TypeRecord>,
-    ) -> Result<(), Lost> {
-        let mut listing = Listing::start(self.cluster, jobs, revision, selection, self.options.parallel);
-        while let Some(mut listed) = listing.next_type().await {
-            let mut objects = 0;
-            let state = loop {
-                match listed.next().await {
-                    Ok(Some(batch)) => objects += self.write(batch).await?,
-                    Ok(None) => break TypeState::Captured { objects },
-                    Err(ListFailure::Unlistable { status, reason }) => {
-                        // A part of a type would look like all of it.
-                        self.writer.discard(&folder(&listed.served));
-                        self.progress.report(ProgressEvent::Note(format!(
-                            "cannot list {}: {reason}",
-                            listed.served.full_name()
-                        )));
-                        break unlistable(status, reason);
-                    }
-                    Err(ListFailure::Restart(reason)) => return Err(Lost::Restart(reason)),
-                    Err(ListFailure::Fatal(error)) => return Err(error.into()),
-                }
-            };
-            records.push(TypeRecord::new(&listed.served, state));
+    /// What is listed of the types that no CRD defines.
+    fn built_in_jobs(&self, census: &Census, selection: &Selection) -> Vec<ListJob> {
+        let mut jobs = Vec::new();
+        for served in census.built_in_types() {
+            if !served.defines_types()
+                && let Fate::Listed(urls) = self.fate(&served, selection, &[])
+            {
+                jobs.push(ListJob { served, urls });
+            }
         }
-        Ok(())
+        jobs
+    }
+
+    /// Writes the CRDs, which come first, and keeps of each what decides how its objects are read; `None` when they
+    /// cannot be listed.
+    async fn crds(
+        &mut self,
+        listing: &mut Listing,
+        crd_type: &ServedType,
+        records: &mut Vec<TypeRecord>,
+    ) -> Result<Option<BTreeMap<String, CustomResourceDefinition>>, Lost> {
+        let Some(mut listed) = listing.next_type().await else { return Ok(None) };
+        let (state, definitions) = self.write_type(&mut listed).await?;
+        let captured = matches!(state, TypeState::Captured { .. });
+        let selected = self.options.selection.may_include_type(&crd_type.group, &crd_type.resource);
+        let skipped = TypeState::Skipped { reason: NOT_SELECTED.to_owned() };
+        records.push(TypeRecord::new(crd_type, if selected { state } else { skipped }));
+        Ok(captured.then(|| definitions.into_iter().map(|crd| (crd.name.clone(), crd)).collect()))
+    }
+
+    /// Writes a type's objects as they come.
+    async fn write_type(
+        &mut self,
+        listed: &mut TypeListing,
+    ) -> Result<(TypeState, Vec<CustomResourceDefinition>), Lost> {
+        let mut objects = 0;
+        let mut definitions = Vec::new();
+        loop {
+            match listed.next().await {
+                Ok(Some(batch)) => {
+                    objects += self.write(batch.objects).await?;
+                    definitions.extend(batch.definitions);
+                }
+                Ok(None) => return Ok((TypeState::Captured { objects }, definitions)),
+                Err(ListFailure::Unlistable { status, reason }) => {
+                    // A part of a type would look like all of it.
+                    self.writer.discard(&folder(&listed.served));
+                    let name = listed.served.full_name();
+                    self.progress.report(ProgressEvent::Note(format!("cannot list {name}: {reason}")));
+                    return Ok((unlistable(status, reason), Vec::new()));
+                }
+                Err(ListFailure::Restart(reason)) => return Err(Lost::Restart(reason)),
+                Err(ListFailure::Fatal(error)) => return Err(error.into()),
+            }
+        }
     }
 
     async fn write(&mut self, objects: Vec<CapturedObject>) -> Result<u64, StoreError> {
@@ -281,35 +334,14 @@ impl Attempt<'_> {
         self.progress.report(ProgressEvent::Done(count));
         Ok(count)
     }
+}
 
-    /// Lists and writes the CRDs, and keeps of each what decides how its objects are read.
-    async fn crds(
-        &mut self,
-        crd_type: &ServedType,
-        revision: u64,
-        selection: &Arc<Selection>,
-    ) -> Result<(u64, BTreeMap<String, CustomResourceDefinition>), CrdFailure> {
-        let mut reader = ListReader::exact(self.cluster, CRDS_URL.to_owned(), revision);
-        let mut crds = BTreeMap::new();
-        let mut count = 0;
-        while let Some(page) = reader.next().await.map_err(ListFailure::from)? {
-            let (served, selection) = (crd_type.clone(), Arc::clone(selection));
-            let work = tokio::task::spawn_blocking(move || {
-                let known: Result<Vec<_>, _> = page.items().map(CustomResourceDefinition::parse).collect();
-                Ok::<_, ListFailure>((known.map_err(ListFailure::Fatal)?, objects_of(&page, &served, &selection)?))
-            });
-            let (known, objects) = work.await.map_err(|error| ListFailure::Restart(error.to_string()))??;
-            crds.extend(known.into_iter().map(|crd| (crd.name.clone(), crd)));
-            count += self.write(objects).await.map_err(Lost::from)?;
-        }
-        Ok((count, crds))
-    }
-
-    fn record_crds(&self, crd_type: &ServedType, state: TypeState) -> TypeRecord {
-        let selected = self.options.selection.may_include_type(&crd_type.group, &crd_type.resource);
-        let skipped = TypeState::Skipped { reason: NOT_SELECTED.to_owned() };
-        TypeRecord::new(crd_type, if selected { state } else { skipped })
-    }
+#[derive(Default)]
+struct Fates {
+    /// To be listed.
+    jobs: Vec<ListJob>,
+    /// What was begun early, and is as it was then.
+    kept: Vec<ServedType>,
 }
 
 enum Fate {
@@ -317,26 +349,4 @@ enum Fate {
     Silent,
     Recorded(TypeState),
     Listed(Vec<String>),
-}
-
-/// As [`ListFailure`], once a restart or worse is told apart from a type that is merely missing.
-enum CrdFailure {
-    Unlistable { status: u16, reason: String },
-    Lost(Lost),
-}
-
-impl From<ListFailure> for CrdFailure {
-    fn from(failure: ListFailure) -> Self {
-        match failure {
-            ListFailure::Unlistable { status, reason } => Self::Unlistable { status, reason },
-            ListFailure::Restart(reason) => Self::Lost(Lost::Restart(reason)),
-            ListFailure::Fatal(error) => Self::Lost(error.into()),
-        }
-    }
-}
-
-impl From<Lost> for CrdFailure {
-    fn from(lost: Lost) -> Self {
-        Self::Lost(lost)
-    }
 }

@@ -46,19 +46,32 @@ pub(super) struct LostType {
     pub(super) custom: bool,
 }
 
+impl LostType {
+    /// It is this one, whatever the version.
+    pub(super) fn is(&self, group: &str, resource: &str) -> bool {
+        self.group == group && self.resource == resource
+    }
+}
+
 impl Census {
-    /// Asks everything but the CRDs, and takes a revision from a list that a quorum answers.
+    /// Asks everything but the CRDs, and takes a revision from a list that a quorum answers. The revision may be older
+    /// or newer than the discovery: [`Self::settle`] and [`Self::changed_since`] find what came or went in between.
     pub(super) async fn take(cluster: &Cluster) -> Result<Self, CaptureError> {
         cluster.ready().await?;
-        let (identity, kubernetes, documents, services) =
-            tokio::try_join!(cluster.identity(), cluster.version(), DiscoveryDocuments::read(cluster), async {
-                match ApiServices::read(cluster).await {
-                    // They are a type like others: who may not list them gets a partial snapshot, which says so.
-                    Err(ClusterError::Api(answer)) if answer.status == 403 => Ok(ApiServices::default()),
-                    other => other,
-                }
-            },)?;
-        let revision = newest_revision(cluster).await?;
+        let services = async {
+            match ApiServices::read(cluster).await {
+                // They are a type like others: who may not list them gets a partial snapshot, which says so.
+                Err(ClusterError::Api(answer)) if answer.status == 403 => Ok(ApiServices::default()),
+                other => Ok(other?),
+            }
+        };
+        let (identity, kubernetes, documents, services, revision) = tokio::try_join!(
+            async { Ok(cluster.identity().await?) },
+            async { Ok(cluster.version().await?) },
+            async { Ok(DiscoveryDocuments::read(cluster).await?) },
+            services,
+            newest_revision(cluster),
+        )?;
         Ok(Self { identity, kubernetes, documents, services, revision })
     }
 
@@ -117,6 +130,13 @@ impl Census {
         lost
     }
 
+    /// The types that the API server brings itself: which version of them is read does not depend on any CRD.
+    pub(super) fn built_in_types(&self) -> Vec<ServedType> {
+        let mut types = self.types(&BTreeMap::new());
+        types.retain(|served| self.services.built_in.contains(&(served.group.clone(), served.version.clone())));
+        types
+    }
+
     /// Every type.
     pub(super) fn types(&self, crds: &BTreeMap<String, CustomResourceDefinition>) -> Vec<ServedType> {
         self.documents.types(crds, &self.services)
@@ -128,13 +148,13 @@ impl Census {
         cluster: &Cluster,
         crds: Option<&BTreeMap<String, CustomResourceDefinition>>,
     ) -> Result<Option<String>, CaptureError> {
-        cluster.ready().await?;
-        let (documents, now) = tokio::try_join!(DiscoveryDocuments::read(cluster), async {
+        let now = async {
             match crds {
                 Some(_) => crd_uids(cluster).await.map(Some),
                 None => Ok(None),
             }
-        })?;
+        };
+        let ((), documents, now) = tokio::try_join!(cluster.ready(), DiscoveryDocuments::read(cluster), now)?;
         if let (Some(crds), Some(now)) = (crds, now) {
             let then: BTreeMap<&str, &str> = crds.values().map(|crd| (crd.name.as_str(), crd.uid.as_str())).collect();
             let now: BTreeMap<&str, &str> = now.iter().map(|(name, uid)| (name.as_str(), uid.as_str())).collect();

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use super::census::{Census, LostType};
-use super::listing::ListJob;
 use super::selection::Selection;
 use super::types_document::{TypeRecord, TypeState, TypesDocument};
 use crate::cluster::{ServedType, TypeOrigin};
@@ -66,9 +65,7 @@ pub struct ClusterCapture {
 /// The type of CRDs: known before any CRD is, since it is built in.
 pub(super) fn crd_type(census: &Census) -> ServedType {
     let mut types = census.types(&BTreeMap::new()).into_iter();
-    let known =
-        types.find(|served| served.group == "apiextensions.k8s.io" && served.resource == "customresourcedefinitions");
-    known.unwrap_or_else(|| ServedType {
+    types.find(ServedType::defines_types).unwrap_or_else(|| ServedType {
         group: "apiextensions.k8s.io".to_owned(),
         version: "v1".to_owned(),
         resource: "customresourcedefinitions".to_owned(),
@@ -94,16 +91,8 @@ pub(super) fn folder(served: &ServedType) -> String {
 }
 
 /// A type that discovery lacks altogether still has to be named.
-pub(super) fn lost_record(
-    lost: &LostType,
-    selection: &Selection,
-    records: &[TypeRecord],
-    jobs: &[ListJob],
-) -> Option<TypeRecord> {
-    let same = |group: &str, resource: &str| group == lost.group && resource == lost.resource;
-    let known = records.iter().any(|record| same(&record.group, &record.resource))
-        || jobs.iter().any(|job| same(&job.served.group, &job.served.resource));
-    if known || !selection.may_include_type(&lost.group, &lost.resource) {
+pub(super) fn lost_record(lost: &LostType, selection: &Selection) -> Option<TypeRecord> {
+    if !selection.may_include_type(&lost.group, &lost.resource) {
         return None;
     }
     let custom = TypeOrigin::CustomResource { storage_version: String::new(), served_versions: Vec::new() };

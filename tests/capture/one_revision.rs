@@ -149,18 +149,19 @@ async fn until_now_is_forgotten(cluster: &Cluster) {
     until_forgotten(cluster, NAMESPACES, newest.revision().unwrap()).await;
 }
 
-/// Holds the capture until its revision is forgotten, as often as it is told.
+/// Holds so many attempts of a capture until their revision is forgotten, each where it writes its first objects.
 struct Slow {
     runtime: tokio::runtime::Handle,
     cluster: Cluster,
-    times: AtomicU64,
+    attempts: u64,
+    held: AtomicU64,
     notes: Mutex<Vec<String>>,
 }
 
 impl Slow {
-    fn new(cluster: &Cluster, times: u64) -> Self {
-        let runtime = tokio::runtime::Handle::current();
-        Self { runtime, cluster: cluster.clone(), times: AtomicU64::new(times), notes: Mutex::new(Vec::new()) }
+    fn new(cluster: &Cluster, attempts: u64) -> Self {
+        let (runtime, cluster) = (tokio::runtime::Handle::current(), cluster.clone());
+        Self { runtime, cluster, attempts, held: AtomicU64::new(0), notes: Mutex::new(Vec::new()) }
     }
 }
 
@@ -168,8 +169,13 @@ impl Progress for Slow {
     fn report(&self, event: ProgressEvent) {
         match event {
             ProgressEvent::Note(note) => self.notes.lock().unwrap().push(note),
-            ProgressEvent::Done(_) if self.times.load(Ordering::Relaxed) > 0 => {
-                self.times.fetch_sub(1, Ordering::Relaxed);
+            ProgressEvent::Done(_) => {
+                // Every attempt but the first begins with a note.
+                let attempt = self.notes.lock().unwrap().len() as u64;
+                if attempt >= self.attempts || self.held.load(Ordering::Relaxed) > attempt {
+                    return;
+                }
+                self.held.store(attempt + 1, Ordering::Relaxed);
                 let (runtime, cluster) = (self.runtime.clone(), self.cluster.clone());
                 std::thread::spawn(move || runtime.block_on(until_now_is_forgotten(&cluster))).join().unwrap();
             }
