@@ -74,11 +74,18 @@ pub struct AuditEvent {
     pub dry_run: Option<String>,
     /// Who asked.
     pub user: String,
+    /// The program that asked, as it names itself.
+    pub agent: String,
     /// The status code of the answer.
     pub code: u64,
 }
 
 impl AuditEvent {
+    /// Whether snapback asked, rather than a controller or the API server itself.
+    pub fn is_ours(&self) -> bool {
+        self.agent.starts_with("snapback/")
+    }
+
     /// Whether the request was one that can change something and was no dry run.
     pub fn is_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
@@ -234,6 +241,13 @@ impl ControlPlane {
     /// Every request so far, in the order of their answers. Ends with one request of its own, to `/version`: the log is
     /// written as requests are answered, so what came before that one is there.
     pub fn audit_log(&self) -> Vec<AuditEvent> {
+        // The API server writes an event after its answer: one that was answered just now may come behind the mark of
+        // another request. Behind two of them, one after the other, it is there.
+        self.audit_log_to_a_mark();
+        self.audit_log_to_a_mark()
+    }
+
+    fn audit_log_to_a_mark(&self) -> Vec<AuditEvent> {
         static MARK: Mutex<u32> = Mutex::new(0);
         let mark = {
             let mut mark = lock(&MARK);
@@ -363,6 +377,7 @@ fn audit_event(line: &str) -> AuditEvent {
         verb: text("/verb"),
         dry_run,
         user: text("/user/username"),
+        agent: text("/userAgent"),
         code: event.pointer("/responseStatus/code").and_then(serde_json::Value::as_u64).unwrap_or_default(),
         uri,
     }
