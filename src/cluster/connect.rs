@@ -3,44 +3,23 @@
 //! In: a kubeconfig, or a pod's service account. Out: raw JSON answers. Reads are repeated a bounded number of times
 //! (`request`), writes never.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::Method;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::error::ClusterError;
-use super::kubeconfig;
-use super::request::Call;
+use super::kubeconfig::{self, ConnectOptions};
+use super::request::{Call, Connection};
 use super::transport_error::TransportFault;
-
-/// Which cluster to connect to.
-#[derive(Clone, Debug, Default)]
-pub struct ConnectOptions {
-    /// A kubeconfig; without one `KUBECONFIG`, the default place, and a pod's service account are tried in this order.
-    pub kubeconfig: Option<PathBuf>,
-    /// A context of it; without one the current context.
-    pub context: Option<String>,
-}
 
 /// A connection to a cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
-    client: kube::Client,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    server: String,
+    connection: Arc<Connection>,
     context: String,
-    user: String,
-    certificate_expires: Option<Timestamp>,
-    /// The server gave at least one answer, so that waiting for it to come back is worth more.
-    answered: AtomicBool,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -59,36 +38,30 @@ impl Cluster {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let chosen = kubeconfig::choose(options).await?;
         let server = chosen.config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let shared = Shared {
-            server: server.clone(),
-            context: chosen.name,
-            user: chosen.user,
-            certificate_expires: chosen.certificate_expires,
-            answered: AtomicBool::new(false),
-        };
         let client = kube::Client::try_from(chosen.config).map_err(|error| match error {
             kube::Error::InferKubeconfig(error) => {
                 ClusterError::BadKubeconfig { path: options.kubeconfig.clone(), problem: error.to_string() }
             }
             other => match TransportFault::of(&other) {
                 TransportFault::Credentials(problem) => {
-                    ClusterError::Credentials { user: shared.user.clone(), problem }
+                    ClusterError::Credentials { user: chosen.user.clone(), problem }
                 }
-                TransportFault::Tls(problem) => ClusterError::Tls { server, problem },
+                TransportFault::Tls(problem) => ClusterError::Tls { server: server.clone(), problem },
                 _ => ClusterError::BadKubeconfig { path: options.kubeconfig.clone(), problem: other.to_string() },
             },
         })?;
-        Ok(Self { client, shared: Arc::new(shared) })
+        let connection = Connection::new(client, server, chosen.user, chosen.certificate_expires);
+        Ok(Self { connection: Arc::new(connection), context: chosen.name })
     }
 
     /// The context's name, `in-cluster` inside a pod.
     pub fn context(&self) -> &str {
-        &self.shared.context
+        &self.context
     }
 
     /// The API server's URL.
     pub fn server(&self) -> &str {
-        &self.shared.server
+        self.connection.server()
     }
 
     /// The API server's version, such as `v1.37.2`.
@@ -139,7 +112,7 @@ impl Cluster {
     /// # Errors
     /// There is no answer, or it is not a success.
     pub async fn get(&self, url: &str) -> Result<Bytes, ClusterError> {
-        self.call(Call::get(url)).await
+        self.connection.call(Call::get(url)).await
     }
 
     /// The same for a representation other than plain JSON.
@@ -147,7 +120,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::get`].
     pub async fn get_as(&self, url: &str, accept: &str) -> Result<Bytes, ClusterError> {
-        self.call(Call { accept, ..Call::get(url) }).await
+        self.connection.call(Call { accept, ..Call::get(url) }).await
     }
 
     /// The same, giving up as soon as the answer is larger than `limit` bytes.
@@ -155,7 +128,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::get`], and [`ClusterError::TooLarge`].
     pub async fn get_at_most(&self, url: &str, limit: usize) -> Result<Bytes, ClusterError> {
-        self.call(Call { limit, ..Call::get(url) }).await
+        self.connection.call(Call { limit, ..Call::get(url) }).await
     }
 
     /// Sends one request, JSON in and out. Only a GET is ever repeated.
@@ -163,7 +136,7 @@ impl Cluster {
     /// # Errors
     /// There is no answer, or it is not a success.
     pub async fn send(&self, method: Method, url: &str, body: Option<Vec<u8>>) -> Result<Bytes, ClusterError> {
-        self.call(Call { method, body, ..Call::get(url) }).await
+        self.connection.call(Call { method, body, ..Call::get(url) }).await
     }
 
     /// Sends one request with a content type other than JSON, such as a patch.
@@ -177,7 +150,7 @@ impl Cluster {
         content_type: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Bytes, ClusterError> {
-        self.call(Call { method, body, content_type, ..Call::get(url) }).await
+        self.connection.call(Call { method, body, content_type, ..Call::get(url) }).await
     }
 
     /// Reads JSON whose content is no secret.
@@ -187,36 +160,6 @@ impl Cluster {
         expected: &'static str,
     ) -> Result<T, ClusterError> {
         parse(url, expected, &self.get(url).await?)
-    }
-
-    pub(super) fn client(&self) -> &kube::Client {
-        &self.client
-    }
-
-    pub(super) fn user(&self) -> &str {
-        &self.shared.user
-    }
-
-    pub(super) fn note_answer(&self) {
-        self.shared.answered.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn has_answered(&self) -> bool {
-        self.shared.answered.load(Ordering::Relaxed)
-    }
-
-    /// A 401, whose commonest cause can be told.
-    pub(super) fn unauthorized(&self) -> ClusterError {
-        self.expired_certificate().unwrap_or_else(|| ClusterError::Unauthorized {
-            server: self.server().to_owned(),
-            user: self.user().to_owned(),
-        })
-    }
-
-    /// Only asked when the server refused: its clock decides, not ours.
-    pub(super) fn expired_certificate(&self) -> Option<ClusterError> {
-        let expired = self.shared.certificate_expires.filter(|end| *end <= Timestamp::now())?;
-        Some(ClusterError::CertificateExpired { user: self.user().to_owned(), expired })
     }
 }
 

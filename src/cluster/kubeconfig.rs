@@ -3,14 +3,13 @@
 //! In: [`ConnectOptions`]. Out: kube's configuration with our own timeouts, and the names that errors need. The order
 //! is kubectl's: the named file, `KUBECONFIG`, the default place, and then the service account of a pod.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::certificate::not_after;
-use super::connect::ConnectOptions;
 use super::error::ClusterError;
 
 /// What a pod's connection is called where a context's name is wanted.
@@ -20,6 +19,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence after which an answer counts as lost. The API server itself gives up on a request after 60 seconds
 /// (`--request-timeout`), so that its own answer comes first.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Which cluster to connect to.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectOptions {
+    /// A kubeconfig; without one `KUBECONFIG`, the default place, and a pod's service account are tried in this order.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of it; without one the current context.
+    pub context: Option<String>,
+}
 
 /// A context, chosen and read.
 pub(super) struct ChosenContext {

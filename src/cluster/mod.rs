@@ -14,10 +14,11 @@ mod request;
 mod served_type;
 mod transport_error;
 
+pub use connect::Cluster;
 pub(crate) use connect::parse;
-pub use connect::{Cluster, ConnectOptions};
 pub(crate) use discovery::CRDS_URL;
 pub use discovery::{ApiServices, CustomResourceDefinition, DiscoveryDocuments, discover};
 pub use error::{ApiError, Cause, ClusterError};
+pub use kubeconfig::ConnectOptions;
 pub use list::{ListError, ListPage, ListReader};
 pub use served_type::{ServedType, TypeOrigin};

@@ -4,15 +4,16 @@
 //! a body never reaches a log or an error (I10), save a Status' own words; only a GET is repeated, a bounded number of
 //! times.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 use kube::client::Body;
 use serde::Deserialize;
 
-use super::connect::Cluster;
 use super::error::{ApiError, Cause, ClusterError};
 use super::kubeconfig::READ_TIMEOUT;
 use super::transport_error::TransportFault;
@@ -54,7 +55,30 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Cluster {
+/// Whom requests go to, and what errors need to say about it.
+pub(super) struct Connection {
+    client: kube::Client,
+    server: String,
+    user: String,
+    certificate_expires: Option<Timestamp>,
+    /// The server gave at least one answer, so that waiting for it to come back is worth more.
+    answered: AtomicBool,
+}
+
+impl Connection {
+    pub(super) fn new(
+        client: kube::Client,
+        server: String,
+        user: String,
+        certificate_expires: Option<Timestamp>,
+    ) -> Self {
+        Self { client, server, user, certificate_expires, answered: AtomicBool::new(false) }
+    }
+
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
     /// Sends a request; a GET is repeated where that may help.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Bytes, ClusterError> {
         let mut attempt = 1;
@@ -82,7 +106,7 @@ impl Cluster {
                 429 | 502 | 503 | 504 => ATTEMPTS,
                 _ => 1,
             },
-            ClusterError::Unreachable { .. } if self.has_answered() => ATTEMPTS,
+            ClusterError::Unreachable { .. } if self.answered.load(Ordering::Relaxed) => ATTEMPTS,
             ClusterError::Unreachable { .. } | ClusterError::TimedOut { .. } => FEW_ATTEMPTS,
             _ => 1,
         }
@@ -102,8 +126,8 @@ impl Cluster {
                 problem: error.to_string(),
             }
         })?;
-        let answer = self.client().send(request).await.map_err(|error| self.explain(call, &error.into()))?;
-        self.note_answer();
+        let answer = self.client.send(request).await.map_err(|error| self.explain(call, &error.into()))?;
+        self.answered.store(true, Ordering::Relaxed);
         let status = answer.status();
         let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let body = self.body(call, answer.into_body()).await?;
@@ -132,7 +156,7 @@ impl Cluster {
     }
 
     fn explain(&self, call: &Call<'_>, error: &TransportFault) -> ClusterError {
-        let server = self.server().to_owned();
+        let server = self.server.clone();
         match error {
             TransportFault::TimedOut => ClusterError::TimedOut {
                 server,
@@ -144,10 +168,22 @@ impl Cluster {
                 self.expired_certificate().unwrap_or(ClusterError::Tls { server, problem: problem.clone() })
             }
             TransportFault::Credentials(problem) => {
-                ClusterError::Credentials { user: self.user().to_owned(), problem: problem.clone() }
+                ClusterError::Credentials { user: self.user.clone(), problem: problem.clone() }
             }
             TransportFault::Broken(problem) => ClusterError::Unreachable { server, problem: problem.clone() },
         }
+    }
+
+    /// A 401, whose commonest cause can be told.
+    fn unauthorized(&self) -> ClusterError {
+        self.expired_certificate()
+            .unwrap_or_else(|| ClusterError::Unauthorized { server: self.server.clone(), user: self.user.clone() })
+    }
+
+    /// Only asked when the server refused: its clock decides, not ours.
+    fn expired_certificate(&self) -> Option<ClusterError> {
+        let expired = self.certificate_expires.filter(|end| *end <= Timestamp::now())?;
+        Some(ClusterError::CertificateExpired { user: self.user.clone(), expired })
     }
 }
 
