@@ -11,6 +11,7 @@ use super::command::{Finished, Running, takes_path};
 use super::endpoint::{self, Member};
 use super::error::EtcdError;
 use super::hashed_reader::{HashedReader, Trailer};
+use super::tls::EtcdTls;
 use crate::progress::{Progress, ProgressEvent};
 use crate::store::{Blob, ContentHash, FrameGroup, SnapshotWriter, SourceRecord, SourceState};
 
@@ -43,17 +44,6 @@ pub enum EtcdSource {
         /// How long it may take.
         timeout: Duration,
     },
-}
-
-/// The files of a mutual TLS connection, in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EtcdTls {
-    /// The CA that signed the members' certificates.
-    pub ca: PathBuf,
-    /// The client's certificate and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name to expect in the members' certificates, where it is not the endpoint's own (a tunnel).
-    pub server_name: Option<String>,
 }
 
 /// `etcd/status.json`: what is known of the file beside it, and nothing that depends on when it was taken.

@@ -3,17 +3,16 @@
 //! A snapshot is one member's own database, and a member may lag: every endpoint is asked for its status first, and the
 //! one that has applied most is taken.
 
-use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, StatusResponse, TlsOptions};
 use futures::future::join_all;
 
-use super::capture::EtcdTls;
-use super::error::{EtcdError, UnreachableMember};
+use super::error::{EtcdError, UnreachableMember, reason};
 use super::handshake::rejection;
 use super::message_reader::MessageReader;
+use super::tls::EtcdTls;
 use crate::progress::{Progress, ProgressEvent};
 
 /// How long a member may take to accept a connection, and to say its status.
@@ -120,25 +119,4 @@ async fn connect_options(tls: Option<&EtcdTls>) -> Result<ConnectOptions, EtcdEr
 
 async fn read(path: &Path) -> Result<Vec<u8>, EtcdError> {
     tokio::fs::read(path).await.map_err(|source| EtcdError::TlsFile { path: path.to_owned(), source })
-}
-
-/// What really happened: the client's own text is often only `transport error`.
-pub(super) fn reason(error: &etcd_client::Error) -> String {
-    let (mut text, mut cause) = match error {
-        etcd_client::Error::GRpcStatus(status) => (status.message().to_owned(), status.source()),
-        etcd_client::Error::TransportError(error) => (error.to_string(), error.source()),
-        other => (other.to_string(), None),
-    };
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    // rustls points programmers to its manual.
-    text.split(": https://docs.rs/").next().unwrap_or(&text).to_owned()
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::capture::EtcdTls;
+use super::tls::EtcdTls;
 
 /// etcd's port for clients, where an endpoint names none.
 const PORT: u16 = 2379;

@@ -14,8 +14,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::endpoint::reason;
-use super::error::EtcdError;
+use super::error::{EtcdError, reason};
 
 /// How long a member may send nothing. It reads its own disk, so this is generous; HTTP/2 pings find a dead peer sooner.
 const STALL_LIMIT: Duration = Duration::from_secs(60);

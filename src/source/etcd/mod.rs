@@ -14,7 +14,9 @@ mod error;
 mod handshake;
 mod hashed_reader;
 mod message_reader;
+mod tls;
 
-pub use capture::{EtcdSource, EtcdTls, capture_etcd};
+pub use capture::{EtcdSource, capture_etcd};
 pub use error::{EtcdError, UnreachableMember};
 pub use hashed_reader::{HashedReader, Trailer};
+pub use tls::EtcdTls;
