@@ -7,39 +7,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::backend::StoredFile;
 use super::error::StoreError;
 use super::hash::ContentHash;
 use super::log_entry::{LogEntry, Op, entry_name};
+use super::pack::PackRef;
 use super::snapshot_body::SnapshotBody;
-
-/// What a pack holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PackKind {
-    /// Many objects and trees.
-    Content,
-    /// One segment of a big file, such as an etcd snapshot.
-    Segment,
-}
-
-/// A pack that a snapshot needs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct PackRef {
-    /// Name relative to the repository, `packs/ab/<sha256>.<8 random hex>.tar.zst`.
-    pub name: String,
-    /// Bytes.
-    pub size: u64,
-    /// What it holds.
-    pub kind: PackKind,
-}
-
-impl PackRef {
-    /// A pack that is there although no log entry describes it.
-    pub(crate) fn of_listed(file: &StoredFile) -> Self {
-        Self { name: file.name.clone(), size: file.size, kind: PackKind::Content }
-    }
-}
 
 /// A committed snapshot.
 #[derive(Clone, Debug)]

@@ -13,9 +13,8 @@ use serde_json::value::RawValue;
 
 use super::error::StoreError;
 use super::hash::ContentHash;
-use super::history::{PackKind, PackRef};
 use super::lines::Lines;
-use super::pack::PackName;
+use super::pack::{PackKind, PackName, PackRef};
 use super::snapshot_body::SnapshotBody;
 
 /// The format of the repository and of each entry.

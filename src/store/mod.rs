@@ -24,12 +24,13 @@ mod tree_builder;
 
 pub use error::StoreError;
 pub use hash::{ContentHash, NotAHash};
-pub use history::{Head, History, PackKind, PackRef, Snapshot};
+pub use history::{Head, History, Snapshot};
 pub(crate) use log_entry::{entry_name as log_name, entry_number as log_number};
 pub(crate) use pack::is_pack_name;
+pub use pack::{FrameGroup, PackKind, PackRef};
 pub use repository::Repository;
 pub(crate) use segments::SegmentList;
 pub use snapshot_body::{SnapshotBody, SourceRecord, SourceState};
 pub use snapshot_tree::SnapshotTree;
-pub use snapshot_writer::{Blob, FrameGroup, SnapshotWriter, WrittenSnapshot};
+pub use snapshot_writer::{Blob, SnapshotWriter, WrittenSnapshot};
 pub use tree::{EntryKind, MAX_ENTRIES, Tree, TreeEntry, TreeError, decode_name, encode_name};

@@ -15,8 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::backend::Backend;
 use super::error::StoreError;
 use super::hash::ContentHash;
-use super::history::PackRef;
-use super::pack::{BlobReader, MemberKind, PackStream, private_file};
+use super::pack::{BlobReader, FrameGroup, MemberKind, PackRef, PackStream, private_file};
 use super::segments::{SEGMENT_BYTES, SegmentList};
 use super::snapshot_tree::SnapshotTree;
 use super::tree::{EntryKind, TreeEntry};
@@ -28,6 +27,7 @@ const READ_BYTES: usize = 1 << 20;
 const TREES: &str = "\u{0}trees";
 /// The frames of big files' segments.
 const SEGMENTS: &str = "\u{0}segments";
+
 /// A content with its hash, so that hashing can be done where there is a core free.
 #[derive(Clone, Debug)]
 pub struct Blob {
@@ -49,17 +49,6 @@ impl Blob {
     pub fn hash(&self) -> ContentHash {
         self.hash
     }
-}
-
-/// Which compressed frame a blob may share. A compressed size is a hint of the content beside it, so Secrets of
-/// different namespaces never share one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum FrameGroup {
-    /// Shares a frame with every other ordinary blob.
-    #[default]
-    Shared,
-    /// Shares a frame only with blobs of the same name.
-    Apart(String),
 }
 
 /// What a snapshot in a repository builds on.

@@ -13,8 +13,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::super::backend::Backend;
 use super::super::error::StoreError;
 use super::super::hash::ContentHash;
-use super::super::history::PackRef;
 use super::contents::{FOOTER_BYTES, Frame, MemberKind, PackContents, member_span};
+use super::reference::PackRef;
 use super::spool::Spool;
 
 /// Read from a pack's end at once: the table of contents of a thousand members.

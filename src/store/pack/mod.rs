@@ -6,15 +6,14 @@
 
 mod contents;
 mod index;
+mod reference;
 mod spool;
 mod stream;
 
 pub(crate) use contents::{Frame, Member, MemberKind, PackContents, TAR_END_BYTES, member_span, tar_header};
 pub(crate) use index::{BlobReader, PackIndex, read_contents};
-/// Whether a name is one that a pack could have.
-pub(crate) fn is_pack_name(name: &str) -> bool {
-    PackName::stem(name).is_some()
-}
-
+pub use reference::{PackKind, PackRef};
+pub(crate) use reference::{PackName, is_pack_name, random_hex};
 pub(crate) use spool::private_file;
-pub(crate) use stream::{PackName, PackStream, random_hex};
+pub use stream::FrameGroup;
+pub(crate) use stream::PackStream;

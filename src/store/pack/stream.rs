@@ -6,7 +6,6 @@
 //! whatever flows through; a pack is stored under the hash of the bytes that were written, never before they are all there.
 
 use std::collections::VecDeque;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,13 +15,12 @@ use tokio::task::JoinHandle;
 use super::super::backend::{Backend, Content};
 use super::super::error::StoreError;
 use super::super::hash::ContentHash;
-use super::super::history::{PackKind, PackRef};
-use super::super::snapshot_writer::FrameGroup;
 use super::contents::{
     FRAME_BYTES, Frame, MAX_FRAME_BYTES, MAX_PACK_BYTES, Member, MemberKind, PackContents, TAR_END_BYTES, member_span,
     tar_header, zstd_frame,
 };
 use super::index::{PackIndex, PackSource};
+use super::reference::{PackKind, PackName, PackRef};
 use super::spool::Spool;
 
 /// Measured on 12,000 objects in frames of 1 MiB: 5.56 MB at level 3, 5.33 at 6, 5.25 at 9, which takes twice as long
@@ -38,42 +36,15 @@ fn local(operation: &'static str) -> impl Fn(std::io::Error) -> StoreError {
     move |source| StoreError::local(operation, source)
 }
 
-/// The name of a pack, `packs/ab/<sha256>.<8 random hex>.tar.zst`.
-pub(crate) struct PackName;
-
-impl PackName {
-    /// A name that never was and never will be another pack's, even for the same bytes.
-    pub(crate) fn unique(hash: &ContentHash) -> Result<String, StoreError> {
-        let random = random_hex(4)?;
-        Ok(Self::of_stem(&format!("{hash}.{random}")))
-    }
-
-    /// The name for `<sha256>.<8 random hex>`, as log entries write it.
-    pub(crate) fn of_stem(stem: &str) -> String {
-        format!("packs/{}/{stem}.tar.zst", stem.get(..2).unwrap_or_default())
-    }
-
-    /// `<sha256>.<8 random hex>` of a well-formed name.
-    pub(crate) fn stem(name: &str) -> Option<&str> {
-        let stem = name.rsplit('/').next()?.strip_suffix(".tar.zst")?;
-        (Self::of_stem(stem) == name && Self::hash(stem).is_some()).then_some(stem)
-    }
-
-    /// The hash in a stem.
-    pub(crate) fn hash(stem: &str) -> Option<ContentHash> {
-        let (hash, random) = stem.split_once('.')?;
-        let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        (random.len() == 8 && random.bytes().all(hexadecimal)).then(|| hash.parse().ok())?
-    }
-}
-
-/// So many random bytes from the system, in hexadecimal.
-pub(crate) fn random_hex(count: usize) -> Result<String, StoreError> {
-    let mut bytes = vec![0_u8; count];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(local("read random bytes"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+/// Which compressed frame a blob may share. A compressed size is a hint of the content beside it, so Secrets of
+/// different namespaces never share one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FrameGroup {
+    /// Shares a frame with every other ordinary blob.
+    #[default]
+    Shared,
+    /// Shares a frame only with blobs of the same name.
+    Apart(String),
 }
 
 #[derive(Debug)]
