@@ -17,7 +17,9 @@ use super::outcome::{
     ClusterCapture, LIST, NOT_SELECTED, crd_type, folder, lost_record, remote_record, summary, unlistable,
 };
 use super::path::TYPES_PATH;
-use super::selection::{Selection, SelectionError, TypeNames};
+use super::pattern::SelectionError;
+use super::selection::Selection;
+use super::type_names::TypeNames;
 use super::types_document::{TypeRecord, TypeState, TypesDocument};
 use crate::cluster::{Cluster, ClusterError, CustomResourceDefinition, ServedType, TypeOrigin};
 use crate::progress::{Progress, ProgressEvent};

@@ -13,6 +13,7 @@ mod outcome;
 mod path;
 mod pattern;
 mod selection;
+mod type_names;
 mod types_document;
 mod unmatched;
 
@@ -22,6 +23,8 @@ pub use diff::{Change, diff_trees};
 pub use field_diff::{FieldChange, at_or_below, field_changes, is_noise};
 pub use outcome::{ClusterCapture, SkippedType, UnlistableType};
 pub use path::{ObjectPath, TYPES_PATH};
-pub use selection::{Scope, Selection, SelectionError, TypeNames};
+pub use pattern::SelectionError;
+pub use selection::{Scope, Selection};
+pub use type_names::TypeNames;
 pub use types_document::{RecordedOrigin, TypeRecord, TypeState, TypesDocument};
 pub use unmatched::unmatched_patterns;

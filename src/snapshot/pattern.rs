@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::path::ObjectPath;
-use super::selection::{SelectionError, TypeNames};
+use super::type_names::TypeNames;
 use crate::store::encode_name;
 
 /// The folders at the root of a snapshot (design, section 2).
@@ -46,6 +46,35 @@ const SHORT_NAMES: [(&str, &str); 24] = [
     ("sc", "storageclasses"),
     ("svc", "services"),
 ];
+
+/// A pattern that cannot mean anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectionError {
+    /// Neither a glob on a path nor `TYPE[.GROUP][/NAMESPACE[/NAME]]`.
+    #[error("`{pattern}` is no pattern: {problem}")]
+    Malformed {
+        /// As it was given.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// More than can be compiled.
+    #[error("a pattern is too long or has too many braces")]
+    TooBig,
+    /// The cluster serves no such type.
+    #[error("`{pattern}` names no type that the cluster serves{}", did_you_mean(near))]
+    UnknownType {
+        /// As it was given.
+        pattern: String,
+        /// Types with a similar name.
+        near: Vec<String>,
+    },
+}
+
+fn did_you_mean(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!(" (similar: {})", near.join(", ")) }
+}
 
 /// A pattern that was understood.
 #[derive(Clone, Debug)]
@@ -171,7 +200,7 @@ impl Pattern {
                 (distance(&pattern.kind, &names.resource).min(distance(&pattern.kind, &names.singular)), names)
             })
             .filter(|(distance, _)| *distance <= 1 + pattern.kind.len() / 4)
-            .map(|(distance, names)| (distance, full_name(names)))
+            .map(|(distance, names)| (distance, names.full_name()))
             .collect();
         near.sort();
         near.into_iter().take(3).map(|(_, name)| name).collect()
@@ -298,10 +327,6 @@ fn glob(text: &str) -> Result<GlobMatcher, String> {
 fn type_folder(group: &str, resource: &str) -> [String; 3] {
     let group = if group.is_empty() { "core".to_owned() } else { encode_name(group) };
     ["cluster".to_owned(), group, encode_name(resource)]
-}
-
-fn full_name(names: &TypeNames) -> String {
-    if names.group.is_empty() { names.resource.clone() } else { format!("{}.{}", names.resource, names.group) }
 }
 
 /// What the plural of a kind may be, by English rules: only used where no list of types is at hand.

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::path::{ObjectPath, TYPES_PATH};
-use super::pattern::Pattern;
-use crate::cluster::ServedType;
+use super::pattern::{Pattern, SelectionError};
+use super::type_names::TypeNames;
 
 /// The backup step of the upgrade plan: `kubectl get cm -n cozy-system cozystack`, `kubectl get hr -A`, `kubectl get
 /// crd`, and `kubectl get all,cm,secret,pvc -n` of these namespaces; then etcd and Proxmox's backup jobs.
@@ -31,65 +31,6 @@ pub enum Scope {
     Everything,
     /// The list in the upgrade plan's backup step.
     Plan,
-}
-
-/// A pattern that cannot mean anything.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SelectionError {
-    /// Neither a glob on a path nor `TYPE[.GROUP][/NAMESPACE[/NAME]]`.
-    #[error("`{pattern}` is no pattern: {problem}")]
-    Malformed {
-        /// As it was given.
-        pattern: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// More than can be compiled.
-    #[error("a pattern is too long or has too many braces")]
-    TooBig,
-    /// The cluster serves no such type.
-    #[error("`{pattern}` names no type that the cluster serves{}", did_you_mean(near))]
-    UnknownType {
-        /// As it was given.
-        pattern: String,
-        /// Types with a similar name.
-        near: Vec<String>,
-    },
-}
-
-fn did_you_mean(near: &[String]) -> String {
-    if near.is_empty() { String::new() } else { format!(" (similar: {})", near.join(", ")) }
-}
-
-/// The names that a person may use for a type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TypeNames {
-    /// API group; empty for the core group.
-    pub group: String,
-    /// Plural name.
-    pub resource: String,
-    /// Singular name.
-    pub singular: String,
-    /// Kind.
-    pub kind: String,
-    /// Short names.
-    pub short_names: Vec<String>,
-    /// Categories, such as `all`.
-    pub categories: Vec<String>,
-}
-
-impl From<&ServedType> for TypeNames {
-    fn from(served: &ServedType) -> Self {
-        Self {
-            group: served.group.clone(),
-            resource: served.resource.clone(),
-            singular: served.singular.clone(),
-            kind: served.kind.clone(),
-            short_names: served.short_names.clone(),
-            categories: served.categories.clone(),
-        }
-    }
 }
 
 /// Which paths of a snapshot are meant.

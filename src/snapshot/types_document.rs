@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::selection::TypeNames;
+use super::type_names::TypeNames;
 use crate::cluster::{ServedType, TypeOrigin};
 
 /// Raised when a reader of the old form would misread the new one.
