@@ -4,14 +4,10 @@
 //! `apiVersion` and `kind` present (items of built-in types lack them). Invariants: parsing both gives the same value;
 //! numbers keep their text (`1.0`, `1e5` and 2^63 stay as they are); the same object always gives the same bytes,
 //! whichever way its strings were escaped on the wire.
-//!
-//! One pass writes the output and remembers where each member of an object lies; only members that were out of order
-//! are moved. That is several times faster than a `Value`, and it is on the way of every byte of a capture.
 
 use serde::Deserialize;
 
-/// Deeper than any real object: the API server refuses CRD schemas and objects long before this. It bounds recursion.
-const MAX_DEPTH: usize = 512;
+use super::sorted_json::{Fault, MAX_DEPTH, Sorted, sorted};
 
 /// What names an object and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +56,10 @@ pub fn canonical_object(
         Fault::TooDeep => CanonicalError::TooDeep { kind: kind.to_owned(), limit: MAX_DEPTH },
         Fault::Malformed => not_an_object(),
     };
-    let mut writer = Writer::new(item.as_bytes());
-    writer.object(0, Some((api_version, kind))).map_err(explain)?;
-    let Writer { out: bytes, metadata, .. } = writer;
-    let Ok(metadata) = serde_json::from_slice::<Metadata<'_>>(&metadata) else {
+    let defaults = [("apiVersion", api_version), ("kind", kind)];
+    // The rest, which is most of it, need not be read once more to learn the name.
+    let Sorted { text: bytes, value } = sorted(item.as_bytes(), &defaults, "metadata").map_err(explain)?;
+    let Ok(metadata) = serde_json::from_slice::<Metadata<'_>>(&value) else {
         return Err(not_an_object());
     };
     let name = metadata.name.filter(|name| !name.is_empty()).ok_or_else(not_an_object)?;
@@ -88,233 +84,6 @@ struct Metadata<'a> {
     uid: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
     resource_version: Option<std::borrow::Cow<'a, str>>,
-}
-
-enum Fault {
-    Malformed,
-    TooDeep,
-}
-
-/// Where a member of an object lies in the output: its key begins at `start` (with the quote), ends at `key_end`
-/// (behind the quote), and its value ends at `end`.
-#[derive(Clone, Copy)]
-struct Member {
-    start: usize,
-    key_end: usize,
-    end: usize,
-}
-
-struct Writer<'a> {
-    text: &'a [u8],
-    at: usize,
-    out: Vec<u8>,
-    /// Members of all objects that are open, the innermost one's last.
-    members: Vec<Member>,
-    /// Reused where members are moved.
-    sorted: Vec<u8>,
-    /// The outermost object's `metadata`: the rest need not be read once more to learn the name.
-    metadata: Vec<u8>,
-}
-
-impl<'a> Writer<'a> {
-    fn new(text: &'a [u8]) -> Self {
-        let out = Vec::with_capacity(text.len() + 64);
-        Self { text, at: 0, out, members: Vec::with_capacity(64), sorted: Vec::new(), metadata: Vec::new() }
-    }
-
-    /// The next byte that is not blank, without taking it.
-    fn peek(&mut self) -> Result<u8, Fault> {
-        loop {
-            match self.text.get(self.at) {
-                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
-                Some(byte) => return Ok(*byte),
-                None => return Err(Fault::Malformed),
-            }
-        }
-    }
-
-    fn expect(&mut self, wanted: u8) -> Result<(), Fault> {
-        if self.peek()? != wanted {
-            return Err(Fault::Malformed);
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn value(&mut self, depth: usize) -> Result<(), Fault> {
-        match self.peek()? {
-            b'{' => self.object(depth, None),
-            b'[' => self.array(depth),
-            b'"' => self.string(),
-            _ => {
-                let rest = self.text.get(self.at..).unwrap_or_default();
-                let length = rest
-                    .iter()
-                    .position(|byte| matches!(byte, b',' | b']' | b'}' | b':' | b' ' | b'\n' | b'\r' | b'\t'))
-                    .unwrap_or(rest.len());
-                if length == 0 {
-                    return Err(Fault::Malformed);
-                }
-                self.out.extend_from_slice(rest.get(..length).unwrap_or_default());
-                self.at += length;
-                Ok(())
-            }
-        }
-    }
-
-    fn array(&mut self, depth: usize) -> Result<(), Fault> {
-        if depth >= MAX_DEPTH {
-            return Err(Fault::TooDeep);
-        }
-        self.expect(b'[')?;
-        self.out.push(b'[');
-        if self.peek()? == b']' {
-            self.at += 1;
-            self.out.push(b']');
-            return Ok(());
-        }
-        loop {
-            self.value(depth + 1)?;
-            let byte = self.peek()?;
-            self.at += 1;
-            self.out.push(byte);
-            match byte {
-                b',' => {}
-                b']' => return Ok(()),
-                _ => return Err(Fault::Malformed),
-            }
-        }
-    }
-
-    /// `identity` is put in where the (outermost) object lacks it.
-    fn object(&mut self, depth: usize, identity: Option<(&str, &str)>) -> Result<(), Fault> {
-        if depth >= MAX_DEPTH {
-            return Err(Fault::TooDeep);
-        }
-        self.expect(b'{')?;
-        self.out.push(b'{');
-        let base = self.members.len();
-        if self.peek()? == b'}' {
-            self.at += 1;
-        } else {
-            loop {
-                self.peek()?;
-                let start = self.out.len();
-                self.string()?;
-                let key_end = self.out.len();
-                self.expect(b':')?;
-                self.out.push(b':');
-                self.value(depth + 1)?;
-                self.members.push(Member { start, key_end, end: self.out.len() });
-                let byte = self.peek()?;
-                self.at += 1;
-                match byte {
-                    b',' => self.out.push(b','),
-                    b'}' => break,
-                    _ => return Err(Fault::Malformed),
-                }
-            }
-        }
-        if let Some((api_version, kind)) = identity {
-            self.add_missing(base, "apiVersion", api_version);
-            self.add_missing(base, "kind", kind);
-        }
-        if identity.is_some() {
-            let mut members = self.members.get(base..).unwrap_or_default().iter();
-            let found = members.find(|member| self.key(member) == b"metadata");
-            let value = found.and_then(|member| self.out.get(member.key_end + 1..member.end));
-            self.metadata = value.unwrap_or_default().to_vec();
-        }
-        self.sort_members(base);
-        self.members.truncate(base);
-        self.out.push(b'}');
-        Ok(())
-    }
-
-    fn key(&self, member: &Member) -> &[u8] {
-        self.out.get(member.start + 1..member.key_end - 1).unwrap_or_default()
-    }
-
-    fn add_missing(&mut self, base: usize, key: &str, value: &str) {
-        let members = self.members.get(base..).unwrap_or_default();
-        if members.iter().any(|member| self.key(member) == key.as_bytes()) {
-            return;
-        }
-        if !members.is_empty() {
-            self.out.push(b',');
-        }
-        let start = self.out.len();
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.push(b'"');
-        let key_end = self.out.len();
-        self.out.push(b':');
-        // Writing a string to memory cannot fail.
-        let _ = serde_json::to_writer(&mut self.out, value);
-        self.members.push(Member { start, key_end, end: self.out.len() });
-    }
-
-    /// Puts the members written since `base` in the order of their keys.
-    fn sort_members(&mut self, base: usize) {
-        let members = self.members.get(base..).unwrap_or_default();
-        let [first, .., last] = members else { return };
-        let whole = first.start..last.end;
-        if members.iter().any(|member| self.key(member).contains(&b'\\')) {
-            // Escaped and plain text sort differently; such keys are rare.
-            let decode = |member: &Member| {
-                let key = self.out.get(member.start..member.key_end).unwrap_or_default();
-                serde_json::from_slice::<String>(key).unwrap_or_else(|_| String::from_utf8_lossy(key).into_owned())
-            };
-            let mut order: Vec<_> = members.iter().map(|member| (decode(member), *member)).collect();
-            order.sort_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
-            let order: Vec<_> = order.into_iter().map(|(_, member)| member).collect();
-            return self.rewrite(whole, &order);
-        }
-        if members.is_sorted_by(|a, b| self.key(a) <= self.key(b)) {
-            return;
-        }
-        let mut order = members.to_vec();
-        order.sort_by(|a, b| self.key(a).cmp(self.key(b)));
-        self.rewrite(whole, &order);
-    }
-
-    fn rewrite(&mut self, whole: std::ops::Range<usize>, order: &[Member]) {
-        self.sorted.clear();
-        for (index, member) in order.iter().enumerate() {
-            if index > 0 {
-                self.sorted.push(b',');
-            }
-            self.sorted.extend_from_slice(self.out.get(member.start..member.end).unwrap_or_default());
-        }
-        // Members and commas are the same bytes in another order, so the length is the same.
-        self.out.truncate(whole.start);
-        self.out.extend_from_slice(&self.sorted);
-    }
-
-    /// Copies a string. Only `\u` and `\/` have more than one way to be written: such a string is decoded and written
-    /// anew. (Half a surrogate pair cannot be decoded; it stays as it is.)
-    fn string(&mut self) -> Result<(), Fault> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let mut length = 1;
-        let mut ambiguous = false;
-        loop {
-            let tail = rest.get(length..).unwrap_or_default();
-            length += memchr::memchr2(b'"', b'\\', tail).ok_or(Fault::Malformed)? + 1;
-            if rest.get(length - 1) == Some(&b'"') {
-                break;
-            }
-            ambiguous |= matches!(rest.get(length), Some(b'u' | b'/'));
-            length += 1;
-        }
-        let raw = rest.get(..length).filter(|raw| raw.first() == Some(&b'"')).ok_or(Fault::Malformed)?;
-        self.at += length;
-        match ambiguous.then(|| serde_json::from_slice::<String>(raw)) {
-            // Writing a string to memory cannot fail.
-            Some(Ok(decoded)) => drop(serde_json::to_writer(&mut self.out, &decoded)),
-            _ => self.out.extend_from_slice(raw),
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod outcome;
 mod path;
 mod pattern;
 mod selection;
+mod sorted_json;
 mod type_names;
 mod types_document;
 mod unmatched;
