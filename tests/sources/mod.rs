@@ -7,6 +7,8 @@ mod config;
 mod cutting_proxy;
 mod etcd;
 mod etcd_file;
+mod etcd_members;
+mod etcd_process;
 mod files;
 mod memory;
 mod proxmox;

@@ -1,7 +1,7 @@
 //! Choosing the member to ask, and opening its snapshot stream.
 //!
 //! A snapshot is one member's own database, and a member may lag: every endpoint is asked for its status first, and the
-//! one that has applied most is taken.
+//! one that has applied most is taken. Members of two clusters are refused: by that rule the busier cluster would win.
 
 use std::path::Path;
 use std::time::Duration;
@@ -50,6 +50,13 @@ pub(super) async fn open(
         match answer {
             Err(reason) => silent.push(UnreachableMember { endpoint: endpoint.clone(), reason }),
             Ok((client, status)) => {
+                if let Some((_, first, known)) = &best
+                    && cluster_of(known) != cluster_of(&status)
+                {
+                    let (first, second) = ((*first).clone(), endpoint.clone());
+                    let (first_cluster, second_cluster) = (cluster_of(known), cluster_of(&status));
+                    return Err(EtcdError::SeveralClusters { first, first_cluster, second, second_cluster });
+                }
                 if best.as_ref().is_none_or(|(_, _, best)| rank(&status) > rank(best)) {
                     best = Some((client, endpoint, status));
                 }
@@ -68,7 +75,7 @@ pub(super) async fn open(
     let member = Member {
         endpoint: endpoint.clone(),
         member: status.header().map_or(0, etcd_client::ResponseHeader::member_id),
-        cluster: status.header().map_or(0, etcd_client::ResponseHeader::cluster_id),
+        cluster: cluster_of(&status),
         version: status.version().to_owned(),
         revision: status.header().map_or(0, etcd_client::ResponseHeader::revision),
         database_bytes: u64::try_from(status.db_size()).unwrap_or_default(),
@@ -77,6 +84,10 @@ pub(super) async fn open(
     let stream = client.snapshot().await.map_err(broken)?;
     let reader = MessageReader::new(endpoint.clone(), stream);
     Ok((member, reader))
+}
+
+fn cluster_of(status: &StatusResponse) -> u64 {
+    status.header().map_or(0, etcd_client::ResponseHeader::cluster_id)
 }
 
 /// Which member is taken: a sound one before one with alarms, a voter before a learner, the one that applied most, and

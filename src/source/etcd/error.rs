@@ -28,6 +28,20 @@ pub enum EtcdError {
         /// Each endpoint with what came back.
         members: Vec<UnreachableMember>,
     },
+    /// The endpoints are not members of one cluster.
+    #[error(
+        "the etcd endpoints belong to different clusters: `{first}` to {first_cluster:x}, `{second}` to {second_cluster:x}"
+    )]
+    SeveralClusters {
+        /// An endpoint.
+        first: String,
+        /// Its cluster's id.
+        first_cluster: u64,
+        /// An endpoint of another cluster.
+        second: String,
+        /// That cluster's id.
+        second_cluster: u64,
+    },
     /// The member broke off, or refused, the snapshot.
     #[error("the snapshot stream of `{endpoint}` broke off after {received} bytes: {reason}")]
     Broken {
@@ -166,6 +180,7 @@ impl EtcdError {
                 "check that `etcd.cert` and `etcd.key` belong together, are not expired and are signed by etcd's client CA"
             }
             Self::Unreachable { .. } => "check `etcd.endpoints`, and that port 2379 can be reached from here",
+            Self::SeveralClusters { .. } => "`etcd.endpoints` must name members of the one cluster that is backed up",
             Self::Unhashed => {
                 "take it with `etcdctl snapshot save` or `talosctl etcd snapshot`, or set `etcd.allow_unhashed: true` \
                  if the member was stopped when the file was copied"
