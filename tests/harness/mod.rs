@@ -1,6 +1,7 @@
 //! What the tests stand on: the real command, and real servers that end with the test.
 #![allow(dead_code, unreachable_pub, reason = "one crate of tests: what a room does not use yet, another one does")]
 
+pub mod again;
 pub mod control_plane;
 pub mod proxmox;
 pub mod snapback;

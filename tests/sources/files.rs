@@ -10,6 +10,7 @@ use snapback::source::files::{FilesError, capture_files};
 use snapback::store::{EntryKind, SnapshotTree, SourceRecord, SourceState};
 
 use super::taken::{Notes, content, paths, tree, writer};
+use crate::harness::again::as_nobody;
 
 async fn taken(label: &str, folder: &Path) -> (SourceRecord, SnapshotTree) {
     let mut writer = writer();
@@ -85,24 +86,34 @@ async fn what_cannot_be_kept_is_named_and_makes_the_source_partial() {
     assert_eq!(paths(&tree).await, ["files/mixed/good"]);
 }
 
+#[test]
+fn what_may_not_be_read_makes_the_source_partial() {
+    // Root reads everything, so this is for somebody else.
+    as_nobody("sources::files::what_nobody_may_read");
+}
+
 #[tokio::test]
-async fn a_file_that_may_not_be_read_makes_the_source_partial() {
+#[ignore = "run as another user by the test before this one"]
+async fn what_nobody_may_read() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "good", b"good", 0o644);
     write(folder.path(), "locked", b"x", 0o000);
     write(folder.path(), "closed/inside", b"x", 0o644);
-    std::fs::set_permissions(folder.path().join("closed"), std::fs::Permissions::from_mode(0o000)).unwrap();
-    let is_root = std::fs::read(folder.path().join("locked")).is_ok();
-    let (record, tree) = taken("locked", folder.path()).await;
-    std::fs::set_permissions(folder.path().join("closed"), std::fs::Permissions::from_mode(0o700)).unwrap();
-    if is_root {
-        // Root reads everything: there is nothing to refuse. `what_cannot_be_kept_…` shows the same path of the code.
-        assert_eq!(record.state, SourceState::Complete);
-        return;
-    }
+    let close = |name: &str, mode| {
+        std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    close("closed", 0o000);
+    assert!(std::fs::read(folder.path().join("locked")).is_err(), "this runs as root, so it shows nothing");
+    let (record, found) = taken("locked", folder.path()).await;
     assert_eq!(record.state, SourceState::Partial);
-    assert!(record.detail.contains("locked") && record.detail.contains("closed"), "{}", record.detail);
-    assert_eq!(paths(&tree).await, ["files/locked/good"]);
+    assert!(record.detail.contains("`locked`") && record.detail.contains("`closed`"), "{}", record.detail);
+    assert_eq!(paths(&found).await, ["files/locked/good"]);
+
+    let mut writer = writer();
+    let whole = capture_files("whole", &folder.path().join("closed"), &mut writer, &Silent).await;
+    assert!(matches!(whole, Err(FilesError::Folder { .. })), "{whole:?}");
+    assert!(paths(&tree(writer).await).await.is_empty());
+    close("closed", 0o700);
 }
 
 #[tokio::test]
