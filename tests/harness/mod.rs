@@ -8,3 +8,4 @@ pub mod snapback;
 
 mod control_plane_test;
 mod cozystack;
+mod toolchain_test;
