@@ -17,7 +17,7 @@ use crate::nodes;
 use crate::ports::{PortBlock, Purpose};
 use crate::probe::{self, Probe};
 use crate::process::{Process, ProcessState, log_tail};
-use crate::servers::{self, API_SERVER, CONTROLLER_MANAGER, ETCD, KWOK, SCHEDULER, Site};
+use crate::servers::{self, API_SERVER, CONTROLLER_MANAGER, ETCD, KWOK, SCHEDULER, SECOND_API_SERVER, Site};
 use crate::templates;
 use crate::toolchain::Toolchain;
 
@@ -35,6 +35,8 @@ pub struct UpOptions {
     pub bare: bool,
     /// Also Flux's helm-controller and what serves its charts.
     pub flux: bool,
+    /// A second API server on the same etcd.
+    pub second_api_server: bool,
     /// The template to copy; without one the cluster is made afresh.
     pub template: Option<String>,
     /// How many nodes kwok plays.
@@ -52,6 +54,7 @@ impl Default for UpOptions {
         Self {
             bare: false,
             flux: false,
+            second_api_server: false,
             template: None,
             nodes: 3,
             durable: false,
@@ -101,7 +104,15 @@ impl Cluster {
             Self { processes, layout, toolchain, ports, token, order, options, ready_after: None, folder };
         cluster.describe()?;
         cluster.start(ETCD).await?;
+        let second = cluster.options.second_api_server.then_some(SECOND_API_SERVER);
+        if let Some(second) = second {
+            // Beside the first one, since each takes seconds to begin.
+            cluster.process(second)?.start()?;
+        }
         cluster.start(API_SERVER).await?;
+        if let Some(second) = second {
+            cluster.start(second).await?;
+        }
         if !cluster.options.bare {
             cluster.start_controllers().await?;
         }
@@ -187,6 +198,9 @@ impl Cluster {
         match name {
             ETCD => Probe::of_etcd(&self.layout, &self.site().etcd_endpoint()).map(Some),
             API_SERVER => Ok(Some(Probe::of_api_server(self.client().await?))),
+            SECOND_API_SERVER => {
+                Ok(Some(Probe::of_api_server(probe::client_from(self.layout.second_kubeconfig()).await?)))
+            }
             flux::SOURCE_CONTROLLER => Probe::of_loopback(self.ports.port(Purpose::Charts)).map(Some),
             flux::HELM_CONTROLLER => Probe::of_loopback(self.ports.port(Purpose::HelmHealth)).map(Some),
             _ => Ok(None),

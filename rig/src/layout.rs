@@ -51,6 +51,16 @@ impl Layout {
         self.folder.join("audit.log")
     }
 
+    /// The administrator's kubeconfig for the second API server, where there is one.
+    pub fn second_kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig-2")
+    }
+
+    /// The second API server's audit log.
+    pub fn second_audit_log(&self) -> PathBuf {
+        self.folder.join("audit-2.log")
+    }
+
     /// etcd's data folder.
     pub fn etcd_data(&self) -> PathBuf {
         self.folder.join("etcd")

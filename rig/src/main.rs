@@ -96,7 +96,7 @@ struct Target {
 struct ServerTarget {
     #[command(flatten)]
     target: Target,
-    /// The server: etcd, kube-apiserver, kube-controller-manager, kube-scheduler or kwok
+    /// The server: etcd, kube-apiserver, kube-apiserver-2, kube-controller-manager, kube-scheduler or kwok
     server: String,
 }
 
@@ -110,6 +110,9 @@ struct Up {
     /// Also Flux's helm-controller, with charts served to it
     #[arg(long, conflicts_with = "bare")]
     flux: bool,
+    /// Also a second API server, `kube-apiserver-2`, on the same etcd; kubeconfig-2 in the folder goes to it
+    #[arg(long)]
+    second_api_server: bool,
     /// Copy a cluster that was seeded before; built when it is asked for first
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(TEMPLATES.iter().map(|template| template.name)))]
     template: Option<String>,
@@ -144,6 +147,7 @@ impl Up {
         UpOptions {
             bare: self.bare,
             flux: self.flux,
+            second_api_server: self.second_api_server,
             template: self.template.clone(),
             nodes: self.nodes,
             durable: self.durable,

@@ -29,6 +29,8 @@ pub enum Purpose {
     Etcd = 1,
     /// The API server.
     ApiServer = 2,
+    /// The second API server.
+    SecondApiServer = 3,
     /// helm-controller's metrics.
     HelmMetrics = 4,
     /// helm-controller's health probe.

@@ -18,6 +18,8 @@ use crate::toolchain::Toolchain;
 pub const ETCD: &str = "etcd";
 /// The API server's.
 pub const API_SERVER: &str = "kube-apiserver";
+/// The second API server's, where there is one.
+pub const SECOND_API_SERVER: &str = "kube-apiserver-2";
 /// The controller manager's.
 pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 /// The scheduler's.
@@ -63,6 +65,10 @@ impl Site<'_> {
         format!("https://127.0.0.1:{}", self.ports.port(Purpose::Etcd))
     }
 
+    fn port_of(&self, api_server: &str) -> u16 {
+        self.ports.port(if api_server == SECOND_API_SERVER { Purpose::SecondApiServer } else { Purpose::ApiServer })
+    }
+
     /// The API server's URL.
     pub fn api_server_endpoint(&self) -> String {
         format!("https://127.0.0.1:{}", self.ports.port(Purpose::ApiServer))
@@ -85,8 +91,12 @@ pub fn prepare(site: &Site<'_>, options: &UpOptions) -> Result<Vec<ServerSpec>, 
         write_private(&layout.config("encryption.yaml"), encryption_configuration()?.as_bytes())?;
     }
     write_private(&layout.config("kwok.yaml"), kwok_stages(site.toolchain)?.as_bytes())?;
-    let mut specs =
-        vec![etcd(site, options), api_server(site, options), controller_manager(site), scheduler(site), kwok(site)];
+    let mut specs = vec![etcd(site, options), api_server(site, options, API_SERVER, &layout.audit_log())];
+    if options.second_api_server {
+        kubeconfig::write_for(layout, site.port_of(SECOND_API_SERVER), "admin", &layout.second_kubeconfig())?;
+        specs.push(api_server(site, options, SECOND_API_SERVER, &layout.second_audit_log()));
+    }
+    specs.extend([controller_manager(site), scheduler(site), kwok(site)]);
     specs.extend(flux::servers(site));
     Ok(specs)
 }
@@ -120,7 +130,7 @@ fn etcd(site: &Site<'_>, options: &UpOptions) -> ServerSpec {
     site.spec(ETCD, args, Some(Purpose::Etcd))
 }
 
-fn api_server(site: &Site<'_>, options: &UpOptions) -> ServerSpec {
+fn api_server(site: &Site<'_>, options: &UpOptions, name: &str, audit_log: &Path) -> ServerSpec {
     let layout = site.layout;
     let mut args = vec![
         format!("--etcd-servers={}", site.etcd_endpoint()),
@@ -130,7 +140,7 @@ fn api_server(site: &Site<'_>, options: &UpOptions) -> ServerSpec {
         "--bind-address=127.0.0.1".to_owned(),
         // Endpoints may not hold a loopback address; this one is for documentation (RFC 5737) and routed nowhere.
         "--advertise-address=192.0.2.1".to_owned(),
-        format!("--secure-port={}", site.ports.port(Purpose::ApiServer)),
+        format!("--secure-port={}", site.port_of(name)),
         flag("tls-cert-file", &layout.certificate("kube-apiserver")),
         flag("tls-private-key-file", &layout.key("kube-apiserver")),
         flag("client-ca-file", &layout.certificate(CLUSTER_CA)),
@@ -148,7 +158,7 @@ fn api_server(site: &Site<'_>, options: &UpOptions) -> ServerSpec {
         "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
         flag("proxy-client-cert-file", &layout.certificate("front-proxy-client")),
         flag("proxy-client-key-file", &layout.key("front-proxy-client")),
-        flag("audit-log-path", &layout.audit_log()),
+        flag("audit-log-path", audit_log),
         flag("audit-policy-file", &layout.config("audit-policy.yaml")),
         "--profiling=false".to_owned(),
     ];
@@ -156,7 +166,8 @@ fn api_server(site: &Site<'_>, options: &UpOptions) -> ServerSpec {
         args.push(flag("encryption-provider-config", &layout.config("encryption.yaml")));
     }
     args.extend(options.api_server_flags.iter().cloned());
-    site.spec(API_SERVER, args, Some(Purpose::ApiServer))
+    let program = site.toolchain.program(API_SERVER);
+    ServerSpec { program, port: Some(site.port_of(name)), ..site.spec(name, args, None) }
 }
 
 fn controller_manager(site: &Site<'_>) -> ServerSpec {

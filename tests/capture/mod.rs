@@ -4,8 +4,12 @@
 
 mod connection;
 mod hard_cases;
+mod list_answers;
+mod load_balancer;
 mod one_revision;
 mod permissions;
 mod proxy;
 mod servers_that_fail;
 mod taking;
+mod turns;
+mod two_api_servers;

@@ -1,97 +1,20 @@
 //! I4: a capture is one revision, whatever is written meanwhile and whatever the API server forgets.
-//!
-//! A writer updates objects a1 to a12 of twelve types in turn, each with the same growing number, never two at once. In
-//! any state that ever existed the numbers along a1 … a12 do not grow, and the first is at most one ahead of the last.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use snapback::cluster::{Cluster, ListError, ListReader};
 use snapback::progress::{Progress, ProgressEvent};
 use snapback::snapshot::{CaptureError, CaptureOptions, capture_cluster};
 use snapback::store::SnapshotWriter;
 
-use super::taking::{Taken, connect, crd, create, create_crd, only, soak, take_after, wait_until};
+use super::list_answers::{ROLES, answer, goes_on};
+use super::taking::{Taken, connect, crd, create_crd, only, soak, take_after, wait_until};
+use super::turns::{TYPES, Writer, is_one_state, plural, prepare, turn, turns_of, url};
 use crate::harness::control_plane::{ControlPlane, Options};
 
-const TYPES: usize = 12;
 const NAMESPACES: &str = "/api/v1/namespaces";
-
-fn plural(n: usize) -> String {
-    // Backwards, so that the order of writing is not that of listing.
-    format!("kind{:02}s", TYPES - n)
-}
-
-fn url(n: usize) -> String {
-    format!("/apis/test.snapback/v1/namespaces/default/{}", plural(n))
-}
-
-/// The twelve types with their objects.
-async fn prepare(cluster: &Cluster) {
-    let definitions: Vec<Value> = (0..TYPES).map(|n| crd(&plural(n), &["v1"])).collect();
-    futures::future::join_all(definitions.iter().map(|definition| create_crd(cluster, definition))).await;
-    for n in 0..TYPES {
-        let object = json!({
-            "apiVersion": "test.snapback/v1", "kind": format!("Kind{}", plural(n)),
-            "metadata": {"name": format!("a{}", n + 1)}, "spec": {"turn": 0},
-        });
-        create(cluster, &url(n), &object).await;
-    }
-}
-
-/// Updates the objects in their order until it is told to stop.
-struct Writer {
-    stop: Arc<AtomicBool>,
-    turns: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Writer {
-    fn start(cluster: &Cluster) -> Self {
-        let (stop, turns) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (cluster, stopped, counted) = (cluster.clone(), Arc::clone(&stop), Arc::clone(&turns));
-        let task = tokio::spawn(async move {
-            for turn in 1_u64.. {
-                for n in 0..TYPES {
-                    if stopped.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let patch = Some(serde_json::to_vec(&json!({"spec": {"turn": turn}})).unwrap());
-                    let url = format!("{}/a{}", url(n), n + 1);
-                    cluster.send_as(Method::PATCH, &url, "application/merge-patch+json", patch).await.unwrap();
-                }
-                counted.store(turn, Ordering::Relaxed);
-            }
-        });
-        Self { stop, turns, task }
-    }
-
-    async fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await.unwrap();
-        self.turns.load(Ordering::Relaxed)
-    }
-}
-
-fn turn(object: &Value) -> u64 {
-    object["spec"]["turn"].as_u64().unwrap()
-}
-
-/// Some state of the cluster had these numbers.
-fn is_one_state(turns: &[u64]) -> bool {
-    turns.is_sorted_by(|a, b| a >= b) && turns.first().unwrap() - turns.last().unwrap() <= 1
-}
-
-async fn turns_of(taken: &Taken) -> Vec<u64> {
-    let mut turns = Vec::new();
-    for n in 0..TYPES {
-        let path = format!("cluster/test.snapback/{}/default/a{}.json", plural(n), n + 1);
-        turns.push(turn(&taken.object(&path).await.unwrap()));
-    }
-    turns
-}
 
 /// The way of tools that list type by type.
 async fn list_each(cluster: &Cluster) -> Vec<u64> {
@@ -192,13 +115,23 @@ async fn a_revision_that_is_compacted_is_given_up_and_never_mixed() {
     let writer = Writer::start(&cluster);
 
     // A list that goes on behind a compaction, page by page.
-    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
-    let mut reader = ListReader::latest(&cluster, roles.to_owned()).with_limit(1);
+    let mut reader = ListReader::latest(&cluster, ROLES.to_owned()).with_limit(1);
     assert_eq!(reader.next().await.unwrap().unwrap().len(), 1);
     let revision = reader.revision().unwrap();
-    until_forgotten(&cluster, roles, revision).await;
+    let client = control_plane.client().await;
+    let begin = format!("limit=1&resourceVersion={revision}&resourceVersionMatch=Exact");
+    let (_, first) = answer(&client, &begin).await;
+    until_forgotten(&cluster, ROLES, revision).await;
     let gone = reader.next().await.unwrap_err();
     assert!(matches!(gone, ListError::Gone { revision: lost, .. } if lost == revision), "{gone}");
+    // The server's own way on is a trap: with the 410 of a later page comes a token that leads to another revision.
+    let (status, later) = answer(&client, &goes_on(&first)).await;
+    assert_eq!(status, 410);
+    let (status, other) = answer(&client, &goes_on(&later)).await;
+    assert_eq!(status, 200);
+    assert!(other["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap() > revision, "{other}");
+    let (status, refused) = answer(&client, &begin).await;
+    assert_eq!((status.as_u16(), refused["metadata"]["continue"].as_str()), (410, None));
     // Lost once and twice: begun anew, and whole.
     for lost in [1, 2] {
         let slow = Slow::new(&cluster, lost);

@@ -3,13 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
-use snapback::cluster::{Cluster, ClusterError, ConnectOptions};
+use snapback::cluster::{Cluster, ConnectOptions};
 use snapback::progress::{Progress, ProgressEvent, Silent};
 use snapback::snapshot::{CaptureError, CaptureOptions, ClusterCapture, capture_cluster};
 use snapback::store::SnapshotWriter;
 
+use super::load_balancer::LoadBalancer;
 use super::taking::{connect, crd, create, create_crd, soak, take};
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::snapback::Snapback;
 
 const API_SERVER: &str = "kube-apiserver";
 
@@ -66,10 +68,9 @@ async fn a_starting_api_server_never_gives_a_complete_capture_that_is_not() {
     assert!(refused > 0 && complete > 0, "{refused} refused, {complete} complete: this shows nothing");
 }
 
-/// Kills the API server as soon as the first objects are there, and may start it again.
+/// Kills the API server as soon as the first objects are there, and starts it again.
 struct Assassin<'a> {
     control_plane: &'a ControlPlane,
-    start_again: bool,
     done: AtomicBool,
 }
 
@@ -77,9 +78,7 @@ impl Progress for Assassin<'_> {
     fn report(&self, event: ProgressEvent) {
         if matches!(event, ProgressEvent::Done(_)) && !self.done.swap(true, Ordering::Relaxed) {
             self.control_plane.kill_server(API_SERVER);
-            if self.start_again {
-                self.control_plane.start_server(API_SERVER);
-            }
+            self.control_plane.start_server(API_SERVER);
         }
     }
 }
@@ -90,14 +89,31 @@ async fn an_api_server_that_dies_in_the_middle_is_an_error_and_one_that_comes_ba
     let cluster = connect(&control_plane).await;
     let whole = take(&cluster).await.capture;
 
-    let back = Assassin { control_plane: &control_plane, start_again: true, done: AtomicBool::new(false) };
+    let back = Assassin { control_plane: &control_plane, done: AtomicBool::new(false) };
     let through = capture(&cluster, &back).await.unwrap();
     assert!(back.done.load(Ordering::Relaxed));
     assert_eq!(through.unlistable, []);
     assert!(through.objects >= whole.objects, "{} of {}", through.objects, whole.objects);
 
-    let away = Assassin { control_plane: &control_plane, start_again: false, done: AtomicBool::new(false) };
-    let error = capture(&cluster, &away).await.unwrap_err();
-    assert!(matches!(error, CaptureError::Cluster(ClusterError::Unreachable { .. })), "{error}");
-    assert!(error.to_string().contains(control_plane.server()), "{error}");
+    // The real command, with the line held up while the server is killed, so that it dies in the middle for certain.
+    let line = LoadBalancer::start(&[control_plane.server()]).await;
+    let kubeconfig = control_plane.changed_kubeconfig("line", |config| {
+        config["clusters"][0]["cluster"]["server"] = line.url().into();
+    });
+    let snapback = Snapback::new().with_kubeconfig(&kubeconfig).hiding(line.url(), "SERVER");
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+    let bytes = line.passed();
+    line.hold_after(bytes * 6 / 10);
+    let child = snapback.command(&["backup"]).spawn().unwrap();
+    line.until_held().await;
+    control_plane.kill_server(API_SERVER);
+    line.release();
+    let run = snapback.take(tokio::task::block_in_place(|| child.wait_with_output()).unwrap());
+    assert_eq!(run.code, 1, "{}", run.all());
+    assert!(run.stderr.contains("error: the API server SERVER cannot be reached: "), "{}", run.all());
+    assert!(run.stderr.contains("hint: "), "{}", run.all());
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 1);
+    assert_eq!(snapback.json(&["verify"])["sound"], true);
+    assert_eq!(std::fs::read_dir(snapback.repository().join("tmp")).unwrap().count(), 0);
 }

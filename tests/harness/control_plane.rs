@@ -9,8 +9,10 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::audit::{self, AuditEvent};
 use rig::certificates::Validity;
 use rig::control::{Action, ask};
 use rig::description::{Description, EtcdEndpoint};
@@ -48,6 +50,11 @@ impl Options {
         self
     }
 
+    /// With a second API server on the same etcd.
+    pub fn second_api_server(self) -> Self {
+        self.argument("--second-api-server")
+    }
+
     /// With a flag for the API server, such as `--etcd-compaction-interval=10s`.
     pub fn api_server_flag(self, flag: &str) -> Self {
         self.argument(&format!("--api-server-flag={flag}"))
@@ -61,36 +68,6 @@ pub struct ControlPlane {
     description: Description,
     layout: Layout,
     permit: Option<Permit>,
-}
-
-/// One request in the API server's audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditEvent {
-    /// The verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
-    pub verb: String,
-    /// Path and query.
-    pub uri: String,
-    /// The value of the query's `dryRun`, where it has one.
-    pub dry_run: Option<String>,
-    /// Who asked.
-    pub user: String,
-    /// The program that asked, as it names itself.
-    pub agent: String,
-    /// The status code of the answer.
-    pub code: u64,
-}
-
-impl AuditEvent {
-    /// Whether snapback asked, rather than a controller or the API server itself.
-    pub fn is_ours(&self) -> bool {
-        self.agent.starts_with("snapback/")
-    }
-
-    /// Whether the request was one that can change something and was no dry run.
-    pub fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
-            && self.dry_run.as_deref() != Some("All")
-    }
 }
 
 impl ControlPlane {
@@ -145,6 +122,11 @@ impl ControlPlane {
         self.layout.kubeconfig()
     }
 
+    /// The same for the second API server.
+    pub fn second_kubeconfig(&self) -> PathBuf {
+        self.layout.second_kubeconfig()
+    }
+
     /// The API server's URL.
     pub fn server(&self) -> &str {
         &self.description.api_server.url
@@ -170,12 +152,28 @@ impl ControlPlane {
         self.write_kubeconfig("expired", Some("system:masters"), Validity::Expired)
     }
 
+    /// The administrator's kubeconfig with something changed: another user, another way to the server.
+    pub fn changed_kubeconfig(&self, name: &str, change: impl FnOnce(&mut serde_json::Value)) -> PathBuf {
+        let text = std::fs::read_to_string(self.kubeconfig()).unwrap();
+        let mut config: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        change(&mut config);
+        let path = self.new_file(&format!("kubeconfig-{name}"));
+        std::fs::write(&path, config.to_string()).unwrap();
+        path
+    }
+
     fn write_kubeconfig(&self, user: &str, group: Option<&str>, validity: Validity) -> PathBuf {
         let port = self.server().rsplit_once(':').unwrap().1.parse().unwrap();
-        let path = self.folder().join(format!("kubeconfig-{user}"));
+        let path = self.new_file(&format!("kubeconfig-{user}"));
         let certificate = rig::certificates::issue_client(&self.layout, user, group, validity).unwrap();
         rig::kubeconfig::write(&self.layout, port, &certificate, &path).unwrap();
         path
+    }
+
+    /// A path that no other test of a shared cluster has.
+    fn new_file(&self, name: &str) -> PathBuf {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        self.folder().join(format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A client of group system:masters that retries nothing.
@@ -241,30 +239,28 @@ impl ControlPlane {
     /// Every request so far, in the order of their answers. Ends with one request of its own, to `/version`: the log is
     /// written as requests are answered, so what came before that one is there.
     pub fn audit_log(&self) -> Vec<AuditEvent> {
-        // The API server writes an event after its answer: one that was answered just now may come behind the mark of
-        // another request. Behind two of them, one after the other, it is there.
-        self.audit_log_to_a_mark();
-        self.audit_log_to_a_mark()
+        let (kubeconfig, log) = (self.kubeconfig(), self.layout.audit_log());
+        self.audit_log_twice(&kubeconfig, &log)
     }
 
-    fn audit_log_to_a_mark(&self) -> Vec<AuditEvent> {
-        static MARK: Mutex<u32> = Mutex::new(0);
-        let mark = {
-            let mut mark = lock(&MARK);
-            *mark += 1;
-            format!("/version?mark={mark}", mark = *mark)
-        };
-        self.kubectl(&["get", "--raw", &mark]);
-        loop {
-            let text = std::fs::read_to_string(&self.description.audit_log).unwrap();
-            // The last line may be half written.
-            let events: Vec<AuditEvent> =
-                text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(audit_event).collect();
-            if events.iter().any(|event| event.uri == mark) {
-                return events;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+    /// The same of the second API server.
+    pub fn second_audit_log(&self) -> Vec<AuditEvent> {
+        let (kubeconfig, log) = (self.second_kubeconfig(), self.layout.second_audit_log());
+        self.audit_log_twice(&kubeconfig, &log)
+    }
+
+    /// The API server writes an event after its answer: one that was answered just now may come behind the mark of
+    /// another request. Behind two of them, one after the other, it is there.
+    fn audit_log_twice(&self, kubeconfig: &Path, log: &Path) -> Vec<AuditEvent> {
+        self.audit_log_to_a_mark(kubeconfig, log);
+        self.audit_log_to_a_mark(kubeconfig, log)
+    }
+
+    fn audit_log_to_a_mark(&self, kubeconfig: &Path, log: &Path) -> Vec<AuditEvent> {
+        static MARK: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("/version?mark={}", MARK.fetch_add(1, Ordering::Relaxed));
+        self.kubectl(&["--kubeconfig", kubeconfig.to_str().unwrap(), "get", "--raw", &mark]);
+        audit::events_until(log, &mark)
     }
 
     /// What runs now.
@@ -364,21 +360,5 @@ pub fn rig_command() -> Command {
         Command::new(rig)
     } else {
         Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/control-plane"))
-    }
-}
-
-fn audit_event(line: &str) -> AuditEvent {
-    let event: serde_json::Value = serde_json::from_str(line).expect("an audit event is JSON");
-    let text = |at: &str| event.pointer(at).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-    let uri = text("/requestURI");
-    let query = uri.split_once('?').map(|(_, query)| query).unwrap_or_default();
-    let dry_run = query.split('&').find_map(|pair| pair.strip_prefix("dryRun=")).map(str::to_owned);
-    AuditEvent {
-        verb: text("/verb"),
-        dry_run,
-        user: text("/user/username"),
-        agent: text("/userAgent"),
-        code: event.pointer("/responseStatus/code").and_then(serde_json::Value::as_u64).unwrap_or_default(),
-        uri,
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "one crate of tests: what a room does not use yet, another one does")]
 
 pub mod again;
+pub mod audit;
 pub mod control_plane;
 pub mod proxmox;
 pub mod snapback;
