@@ -16,18 +16,18 @@ async fn ask(kubeconfig: &Path, context: Option<&str>) -> Result<String, Cluster
 
 /// A kubeconfig with the cluster of the administrator's one, and another user.
 fn with_user(control_plane: &ControlPlane, name: &str, user: &str) -> PathBuf {
-    let text = std::fs::read_to_string(control_plane.kubeconfig()).unwrap();
-    let mut config: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
     let user: serde_json::Value = serde_saphyr::from_str(user).unwrap();
-    config["users"][0]["user"] = user;
-    let path = control_plane.folder().join(format!("kubeconfig-{name}"));
-    std::fs::write(&path, config.to_string()).unwrap();
-    path
+    control_plane.changed_kubeconfig(name, |config| config["users"][0]["user"] = user)
+}
+
+/// A kubeconfig with the administrator's user, and another server.
+fn with_server(control_plane: &ControlPlane, name: &str, server: &str) -> PathBuf {
+    control_plane.changed_kubeconfig(name, |config| config["clusters"][0]["cluster"]["server"] = server.into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_to_fail_says_what_is_wrong() {
-    let control_plane = ControlPlane::start(&Options::default());
+    let control_plane = ControlPlane::shared();
     let cluster = connect_with(control_plane.kubeconfig()).await;
     cluster.ready().await.unwrap();
     assert_eq!(cluster.version().await.unwrap(), "v1.37.2");
@@ -53,7 +53,7 @@ async fn every_way_to_fail_says_what_is_wrong() {
     assert!(matches!(expired, ClusterError::CertificateExpired { .. }), "{expired}");
     assert!(expired.to_string().contains("expired at 20"), "{expired}");
 
-    let stranger = ask(&with_user(&control_plane, "stranger", "{token: wrong}"), None).await.unwrap_err();
+    let stranger = ask(&with_user(control_plane, "stranger", "{token: wrong}"), None).await.unwrap_err();
     assert!(matches!(stranger, ClusterError::Unauthorized { .. }), "{stranger}");
 
     let nobody = control_plane.kubeconfig_for("nobody", None);
@@ -62,18 +62,13 @@ async fn every_way_to_fail_says_what_is_wrong() {
     assert!(forbidden.to_string().contains(r#"cannot list resource "secrets""#), "{forbidden}");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let text = std::fs::read_to_string(control_plane.kubeconfig()).unwrap();
-    let away = folder.join("away");
-    std::fs::write(&away, text.replace(control_plane.server(), &format!("https://{closed}"))).unwrap();
-    let away = ask(&away, None).await.unwrap_err();
+    let away = ask(&with_server(control_plane, "away", &format!("https://{closed}")), None).await.unwrap_err();
     assert!(matches!(away, ClusterError::Unreachable { .. }), "{away}");
     assert!(away.to_string().contains("refused"), "{away}");
 
     // Another authority than the one that the kubeconfig trusts.
-    let other = ControlPlane::start_beside(&Options::default(), &control_plane);
-    let mixed = folder.join("mixed");
-    std::fs::write(&mixed, text.replace(control_plane.server(), other.server())).unwrap();
-    let mixed = ask(&mixed, None).await.unwrap_err();
+    let other = ControlPlane::start(&Options::default());
+    let mixed = ask(&with_server(control_plane, "mixed", other.server()), None).await.unwrap_err();
     assert!(matches!(mixed, ClusterError::Tls { .. }), "{mixed}");
 
     // etcd away: the API server lives, and is not ready.
@@ -84,10 +79,14 @@ async fn every_way_to_fail_says_what_is_wrong() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exec_plugins_and_every_form_of_key_work() {
-    let control_plane = ControlPlane::start(&Options::default());
+    let control_plane = ControlPlane::shared();
     let folder = control_plane.folder().to_owned();
-    control_plane.apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: reader, namespace: default}}");
-    let token = control_plane.kubectl(&["create", "token", "reader"]);
+    control_plane.apply(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: exec-plugins}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: reader, namespace: exec-plugins}}",
+    );
+    let token = control_plane.kubectl(&["create", "token", "reader", "-n", "exec-plugins"]);
     let credential = format!(
         r#"{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"{}"}}}}"#,
         token.trim()
@@ -99,12 +98,17 @@ async fn exec_plugins_and_every_form_of_key_work() {
         )
     };
     let good = plugin(&format!("cat {}/credential.json", folder.display()));
-    assert_eq!(ask(&with_user(&control_plane, "exec", &good), None).await.unwrap(), "v1.37.2");
+    assert_eq!(ask(&with_user(control_plane, "exec", &good), None).await.unwrap(), "v1.37.2");
 
-    let bad = ask(&with_user(&control_plane, "failing", &plugin("echo hunter2; exit 3")), None).await.unwrap_err();
+    let bad = ask(&with_user(control_plane, "failing", &plugin("echo hunter2; exit 3")), None).await.unwrap_err();
     assert!(matches!(bad, ClusterError::Credentials { .. }), "{bad}");
     assert!(bad.to_string().contains("exec plugin ended with exit status: 3"), "{bad}");
     assert!(!format!("{bad} {bad:?}").contains("hunter2"), "what a plugin prints may be a token: {bad:?}");
+
+    let none =
+        "{exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: /nonexistent/login}}";
+    let none = ask(&with_user(control_plane, "no-plugin", none), None).await.unwrap_err();
+    assert!(none.to_string().contains("the exec plugin could not be started"), "{none}");
 
     // rustls takes certificates of version 3 only, which openssl makes when there are extensions.
     let extensions = folder.join("extensions");
@@ -133,7 +137,7 @@ async fn exec_plugins_and_every_form_of_key_work() {
         for form in forms {
             openssl(&format!("{form} -in {} -out {}", file("key"), file("form")));
             let user = format!("{{client-certificate: {}, client-key: {}}}", file("crt"), file("form"));
-            let kubeconfig = with_user(&control_plane, kind, &user);
+            let kubeconfig = with_user(control_plane, kind, &user);
             let cluster = connect_with(kubeconfig).await;
             let identity = cluster.identity().await;
             assert!(identity.is_ok(), "{kind} in the form of `{form}`: {identity:?}");
@@ -156,14 +160,12 @@ fn openssl(arguments: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proxies_of_both_kinds_are_used() {
-    let control_plane = ControlPlane::start(&Options::default());
-    let text = std::fs::read_to_string(control_plane.kubeconfig()).unwrap();
+    let control_plane = ControlPlane::shared();
     for scheme in ["http", "socks5"] {
         let proxy = super::proxy::Proxy::start(scheme).await;
-        let mut config: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
-        config["clusters"][0]["cluster"]["proxy-url"] = format!("{scheme}://{}", proxy.address()).into();
-        let path = control_plane.folder().join(format!("kubeconfig-{scheme}"));
-        std::fs::write(&path, config.to_string()).unwrap();
+        let path = control_plane.changed_kubeconfig(scheme, |config| {
+            config["clusters"][0]["cluster"]["proxy-url"] = format!("{scheme}://{}", proxy.address()).into();
+        });
         assert_eq!(ask(&path, None).await.unwrap(), "v1.37.2", "{scheme}");
         assert!(proxy.connections() > 0, "{scheme}: the proxy was passed by");
     }

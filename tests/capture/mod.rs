@@ -6,6 +6,8 @@ mod connection;
 mod hard_cases;
 mod list_answers;
 mod load_balancer;
+mod oidc;
+mod oidc_issuer;
 mod one_revision;
 mod permissions;
 mod proxy;

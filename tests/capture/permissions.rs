@@ -83,8 +83,8 @@ async fn what_may_not_be_listed_makes_the_capture_partial_and_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_right_the_error_names_verb_and_type() {
-    let control_plane = ControlPlane::start(&Options::default());
-    let nobody = connect_with(control_plane.kubeconfig_for("nobody", None)).await;
+    let control_plane = ControlPlane::shared();
+    let nobody = connect_with(control_plane.kubeconfig_for("without-rights", None)).await;
     let error = take_after(&nobody, &CaptureOptions::default(), None).await.err().unwrap().to_string();
-    assert!(error.contains(r#"User "nobody" cannot get resource "namespaces""#), "{error}");
+    assert!(error.contains(r#"User "without-rights" cannot get resource "namespaces""#), "{error}");
 }

@@ -4,6 +4,7 @@
 pub mod again;
 pub mod audit;
 pub mod control_plane;
+pub mod https_stand_in;
 pub mod proxmox;
 pub mod snapback;
 

@@ -16,17 +16,12 @@
 )]
 
 use std::io::Write as _;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+
+use super::https_stand_in::{HttpsStandIn, Request};
 
 /// The one token that it knows.
 pub const TOKEN: &str = "snapback@pve!backup=0f9e8d7c-aaaa-4bbb-8ccc-1234567890ab";
@@ -54,68 +49,39 @@ impl Default for Behaviour {
 
 /// A running stand-in; it ends when it is dropped.
 pub struct Proxmox {
-    port: u16,
-    folder: tempfile::TempDir,
-    fingerprint: String,
+    server: HttpsStandIn,
     requests: Arc<Mutex<Vec<String>>>,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Proxmox {
-    /// Starts one on a free port of 127.0.0.1.
+    /// Starts one, with a certificate as `pvecm updatecerts` makes them.
     pub fn start(behaviour: Behaviour) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (ca, certificate, key) = certificates();
-        std::fs::write(folder.path().join("pve-root-ca.pem"), ca).unwrap();
-        let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-        let digest = snapback::store::ContentHash::of(&der);
-        let fingerprint = digest.as_raw().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![der], PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
-            .unwrap();
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (stop, stopped) = tokio::sync::oneshot::channel();
         let state = State { behaviour, requests: Arc::clone(&requests) };
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async move {
-                let listener = TcpListener::from_std(listener).unwrap();
-                tokio::select! {
-                    () = serve(listener, TlsAcceptor::from(Arc::new(config)), state) => {}
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self { port, folder, fingerprint, requests, stop: Some(stop), thread: Some(thread) }
+        let server = HttpsStandIn::start("Proxmox Virtual Environment", "pve1", move |request| state.answer(request));
+        Self { server, requests }
     }
 
     /// `https://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        self.server.url()
     }
 
     /// The CA that signed its certificate.
     pub fn ca(&self) -> PathBuf {
-        self.folder.path().join("pve-root-ca.pem")
+        self.server.ca()
     }
 
     /// A file that holds [`TOKEN`], as a configuration would name it.
     pub fn token_file(&self) -> PathBuf {
-        let path = self.folder.path().join("token");
+        let path = self.folder().join("token");
         writeln!(std::fs::File::create(&path).unwrap(), "{TOKEN}").unwrap();
         path
     }
 
     /// SHA-256 of its certificate, as `pvenode cert info` shows it.
     pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
+        self.server.fingerprint()
     }
 
     /// Every request line so far, such as `GET /api2/json/version`.
@@ -125,75 +91,25 @@ impl Proxmox {
 
     /// A folder that ends with it.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.server.folder()
     }
 }
 
-impl Drop for Proxmox {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// A CA, and a certificate of it for 127.0.0.1, in PEM; as `pvecm updatecerts` makes them.
-fn certificates() -> (String, String, String) {
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.distinguished_name.push(DnType::CommonName, "Proxmox Virtual Environment");
-    let ca_key = KeyPair::generate().unwrap();
-    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
-    let mut node = CertificateParams::new(vec!["pve1".to_owned()]).unwrap();
-    node.subject_alt_names.push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
-    node.distinguished_name.push(DnType::CommonName, "pve1");
-    let key = KeyPair::generate().unwrap();
-    let certificate = node.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
-    (ca_pem, certificate.pem(), key.serialize_pem())
-}
-
-#[derive(Clone)]
 struct State {
     behaviour: Behaviour,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, state: State) {
-    loop {
-        let Ok((connection, _)) = listener.accept().await else { return };
-        let (acceptor, state) = (acceptor.clone(), state.clone());
-        tokio::spawn(async move {
-            // A client that does not trust the certificate ends here.
-            let Ok(mut tls) = acceptor.accept(connection).await else { return };
-            let mut lines = BufReader::new(&mut tls).lines();
-            let mut head = Vec::new();
-            while let Ok(Some(line)) = lines.next_line().await
-                && !line.is_empty()
-            {
-                head.push(line);
-            }
-            let answer = state.answer(&head);
-            let _ = tls.write_all(&answer).await;
-            let _ = tls.shutdown().await;
-        });
-    }
-}
-
 impl State {
-    fn answer(&self, head: &[String]) -> Vec<u8> {
-        let request = head.first().map_or("", |line| line.trim_end_matches(" HTTP/1.1"));
-        self.requests.lock().unwrap().push(request.to_owned());
-        let authorization = head.iter().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("authorization").then(|| value.trim().to_owned())
-        });
-        let Some(authorization) = authorization else { return http(401, "No ticket", b"", 0) };
+    fn answer(&self, request: &Request) -> Vec<u8> {
+        let line = request.line.as_str();
+        self.requests.lock().unwrap().push(line.to_owned());
+        let Some(authorization) = request.header("authorization") else { return http(401, "No ticket", b"", 0) };
         if authorization != format!("PVEAPIToken={TOKEN}") {
             return http(401, "Authentication failed!", b"", 0);
         }
-        let Some(path) = request.strip_prefix("GET /api2/json/") else {
-            return refusal(501, &format!("Method '{request}' not implemented"));
+        let Some(path) = line.strip_prefix("GET /api2/json/") else {
+            return refusal(501, &format!("Method '{line}' not implemented"));
         };
         if self.behaviour.unreachable_node == Some(path) {
             return http(595, "No route to host", b"", 0);
