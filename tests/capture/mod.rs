@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
 
 mod connection;
+mod full_disk;
 mod hard_cases;
+mod in_a_pod;
 mod list_answers;
 mod load_balancer;
 mod oidc;

@@ -5,6 +5,7 @@ pub mod again;
 pub mod audit;
 pub mod control_plane;
 pub mod https_stand_in;
+pub mod own_mounts;
 pub mod proxmox;
 pub mod snapback;
 
