@@ -7,6 +7,7 @@ use snapback::snapshot::{CaptureOptions, ObjectPath, RecordedOrigin, Scope, Sele
 
 use super::taking::{connect, crd, create, create_crd, only, soak, take, take_after, wait_until};
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::snapback::Snapback;
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -15,6 +16,11 @@ async fn every_object_is_there_with_the_bytes_that_a_get_gives() {
     let control_plane = ControlPlane::start(&Options::default());
     let cluster = connect(&control_plane).await;
     create_crd(&cluster, &crd("empties", &["v1"])).await;
+    // One that is never served, since its kind is taken, is nothing that discovery should have.
+    let mut twin = crd("twins", &["v1"]);
+    twin["spec"]["names"]["kind"] = json!("Kindempties");
+    create(&cluster, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &twin).await;
+    control_plane.kubectl(&["wait", "--for=condition=NamesAccepted=false", "crd/twins.test.snapback", "--timeout=60s"]);
     let taken = take(&cluster).await;
     assert_eq!(taken.capture.unlistable, []);
     assert_eq!(taken.capture.attempts, 1);
@@ -248,6 +254,14 @@ async fn large_objects_come_in_small_pages() {
         .into_iter()
         .filter(|event| event.verb == "list" && event.uri.starts_with(CONFIG_MAPS) && event.uri.contains("continue="));
     assert!(lists.count() >= 2, "the pages were not made smaller");
+
+    let snapback = Snapback::new().with_kubeconfig(&control_plane.kubeconfig());
+    snapback.ok(&["init"]);
+    let (run, peak) = snapback.measured(&["backup"]);
+    assert_eq!(run.code, 0, "{}", run.all());
+    println!("{count} objects of 1 MiB: peak {peak} KiB");
+    // The bound, for any number of objects.
+    assert!(peak < 150 * 1024, "{peak} KiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

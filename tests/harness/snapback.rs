@@ -85,6 +85,23 @@ impl Snapback {
         run
     }
 
+    /// Runs it to its end, and says the most memory that it held at once, in KiB, as the kernel counts it (VmHWM).
+    pub(crate) fn measured<A: AsRef<OsStr>>(&self, arguments: &[A]) -> (Run, u64) {
+        let mut child = self.command(arguments).spawn().expect("snapback starts");
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        while child.try_wait().expect("it is our child").is_none() {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            // Gone once the process is a zombie; the last figure that was seen stands.
+            if let Some(kib) = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()) {
+                peak = kib;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        (self.take(child.wait_with_output().expect("it has ended")), peak)
+    }
+
     /// Runs it with `--output json` and reads the document, whatever the exit code.
     pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let arguments = [arguments, &["--output", "json"]].concat();

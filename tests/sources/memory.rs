@@ -3,7 +3,6 @@
 //! With SNAPBACK_SOAK=1 the database has over 200 MB, else 60.
 
 use std::path::Path;
-use std::time::Duration;
 
 use snapback::store::ContentHash;
 
@@ -61,22 +60,10 @@ async fn fill(cluster: &ControlPlane, values: usize) {
     }
 }
 
-/// The most memory that a backup held at once, in KiB, as the kernel counts it (VmHWM).
+/// The most memory that a backup held at once, in KiB.
 fn peak_of_backup(snapback: &Snapback, configuration: &str) -> u64 {
     std::fs::write(snapback.home().join("snapback.yaml"), configuration).unwrap();
-    let mut child = snapback.command(&["backup"]).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    while child.try_wait().unwrap().is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        // Gone once the process is a zombie; the last figure that was seen stands.
-        if let Some(kib) = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()) {
-            peak = kib;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let run = snapback.take(child.wait_with_output().unwrap());
+    let (run, peak) = snapback.measured(&["backup"]);
     assert_eq!(run.code, 0, "{}", run.all());
     peak
 }
