@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod another_cluster;
 mod cluster_errors;
 mod interrupt;
 mod json;
@@ -12,3 +13,4 @@ mod repository;
 mod story;
 mod terminal;
 mod usage;
+mod watched;
