@@ -104,8 +104,9 @@ impl Command {
 
 /// The list in the help of every command that takes a snapshot's name.
 const NAMES: &str = "\
-A snapshot is named by its number (42 or #42), the beginning of its id, its label, `latest` (the newest of this cluster) \
-or `latest~2` (the second before it). `live` is the cluster as it is now.";
+A snapshot is named by its number (42 or #42), the beginning of its id, its label, `latest` (the newest of this cluster; \
+what a restore took by itself, `before-restore`, does not count) or `latest~2` (the second before it). `live` is the \
+cluster as it is now.";
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {

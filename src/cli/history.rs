@@ -13,7 +13,6 @@ use super::output::{Output, Tone};
 use super::review::shown_fields;
 use super::scope;
 use super::session::{Opened, Session};
-use super::snapshot_name::SnapshotName;
 use super::snapshots::{document, when};
 use super::table;
 use super::tree_path;
@@ -21,7 +20,8 @@ use super::tree_path;
 /// Follows it and prints one entry a change.
 pub(crate) async fn run(session: &Session<'_>, arguments: &HistoryArguments) -> Result<Exit, Failure> {
     let opened = session.open().await?;
-    let snapshots = of_this_cluster(session, &opened).await?;
+    let mine = session.of_this_cluster(opened.history.snapshots()).await?;
+    let snapshots: Vec<Snapshot> = mine.into_iter().cloned().collect();
     let path = resolve(&opened, &snapshots, &arguments.path).await?;
     let mut covering = Vec::with_capacity(snapshots.len());
     for snapshot in snapshots {
@@ -58,13 +58,6 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &HistoryArguments) -> 
         session.output.json("history", json!({"path": path, "versions": documents}));
     }
     Ok(Exit::Done)
-}
-
-/// The snapshots that `latest` counts among.
-async fn of_this_cluster(session: &Session<'_>, opened: &Opened) -> Result<Vec<Snapshot>, Failure> {
-    let newest = session.stored(opened, &SnapshotName::Latest(0)).await?;
-    let all = opened.history.snapshots().iter();
-    Ok(all.filter(|snapshot| snapshot.body.cluster == newest.body.cluster).cloned().collect())
 }
 
 /// The path as it stands in the newest snapshot that has it.

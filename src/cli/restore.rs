@@ -18,12 +18,9 @@ use super::plan_text;
 use super::progress::Shown;
 use super::scope;
 use super::session::{Opened, Session};
-use super::snapshot_name::SnapshotName;
+use super::snapshot_name::{BEFORE_RESTORE, SnapshotName};
 use super::snapshots::{document, when};
 use super::taking::{Request, take};
-
-/// The label of the snapshot that is taken before anything is changed.
-const BEFORE: &str = "before-restore";
 
 /// Restores, or shows what a restore would do.
 pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> Result<Exit, Failure> {
@@ -109,7 +106,7 @@ async fn carry_out(
     // The plan is to be read before, not after.
     output.finish()?;
     let before = take(session, opened, cluster, &request_before()?).await?.snapshot;
-    output.progress_line(&format!("what is there now is snapshot #{} ({BEFORE})", before.number));
+    output.progress_line(&format!("what is there now is snapshot #{} ({BEFORE_RESTORE})", before.number));
     let live = opened.repository.tree(&before).await?;
     let shown = Shown::new(output);
     // The plan that was shown is bound to what was there then; this one to what was just backed up.
@@ -166,7 +163,7 @@ fn outline(plan: &Plan) -> Vec<(&str, &'static str)> {
 /// The whole cluster, whatever is restored of it: going back must be possible.
 fn request_before() -> Result<Request, Failure> {
     Ok(Request {
-        label: BEFORE.to_owned(),
+        label: BEFORE_RESTORE.to_owned(),
         selection: Selection::new(&[], &[], Scope::Everything)?,
         with_events: false,
         sources: Sources::default(),

@@ -18,7 +18,6 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::scope;
 use super::snapshot_name::{self, SnapshotName};
-use super::table;
 
 /// The repository's place when neither option, environment nor configuration names one.
 const DEFAULT_REPOSITORY: &str = "snapshots";
@@ -137,34 +136,24 @@ impl<'a> Session<'a> {
             SnapshotName::Live => Err(Failure::new(Exit::Usage, "`live` is the cluster itself, not a stored snapshot")
                 .hint("name one that `snapback snapshots` lists")),
             SnapshotName::Stored(text) => Ok(snapshot_name::find(snapshots, text)?.clone()),
-            SnapshotName::Latest(back) => self.latest(snapshots, *back).await,
+            SnapshotName::Latest(back) => {
+                Ok(snapshot_name::latest(&self.of_this_cluster(snapshots).await?, *back)?.clone())
+            }
         }
     }
 
-    /// The newest snapshot of the current context's cluster, or so many before it.
-    async fn latest(&self, snapshots: &[Snapshot], back: usize) -> Result<Snapshot, Failure> {
+    /// The snapshots of the current context's cluster, oldest first; there is at least one.
+    pub(crate) async fn of_this_cluster<'s>(&self, snapshots: &'s [Snapshot]) -> Result<Vec<&'s Snapshot>, Failure> {
         if snapshots.is_empty() {
             return Err(Failure::new(Exit::Failed, "the repository has no snapshots yet").hint("run `snapback backup`"));
         }
         let cluster = self.current_cluster(snapshots).await?;
         let of_cluster: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| snapshot.body.cluster == cluster).collect();
-        // A snapshot of a part is no stand-in for one of everything.
-        let whole: Vec<&Snapshot> =
-            of_cluster.iter().filter(|snapshot| snapshot.body.scope.is_empty()).copied().collect();
-        let candidates = if whole.is_empty() { of_cluster } else { whole };
-        let Some(found) = candidates.iter().rev().nth(back) else {
-            return Err(match candidates.len() {
-                0 => Failure::new(Exit::Failed, "the repository has no snapshot of this cluster").hint(
-                    "run `snapback snapshots` to see which clusters it has, or `snapback backup` to add this one",
-                ),
-                count => Failure::new(
-                    Exit::Failed,
-                    format!("there is no `latest~{back}`: this cluster has {}", table::count(count as u64, "snapshot")),
-                )
-                .hint("run `snapback snapshots` to see which there are"),
-            });
-        };
-        Ok((*found).clone())
+        if of_cluster.is_empty() {
+            return Err(Failure::new(Exit::Failed, "the repository has no snapshot of this cluster")
+                .hint("run `snapback snapshots` to see which clusters it has, or `snapback backup` to add this one"));
+        }
+        Ok(of_cluster)
     }
 
     /// Identity of the cluster that is meant; without a cluster that answers, the only one of the repository.

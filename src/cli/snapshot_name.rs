@@ -4,7 +4,11 @@ use snapback::store::Snapshot;
 
 use super::error::Failure;
 use super::exit::Exit;
+use super::table;
 
+/// The label of the snapshot that a restore takes before it changes anything. `latest` passes over it: else `restore
+/// latest` after a restore would quietly undo it.
+pub(crate) const BEFORE_RESTORE: &str = "before-restore";
 /// The fewest digits that are taken for the beginning of an id.
 const SHORTEST_ID: usize = 4;
 /// How many near names are offered.
@@ -15,7 +19,7 @@ const OFFERED: usize = 3;
 pub(crate) enum SnapshotName {
     /// The cluster as it is now.
     Live,
-    /// The newest of this cluster, or so many before it.
+    /// The newest of this cluster that someone wanted, or so many before it.
     Latest(usize),
     /// Anything else: a number, an id or a label.
     Stored(String),
@@ -71,6 +75,32 @@ pub(crate) fn find<'s>(snapshots: &'s [Snapshot], text: &str) -> Result<&'s Snap
         )
         .hint("name it by its number")),
     }
+}
+
+/// The newest of one cluster's snapshots, or so many before it. Those that a restore took by itself are passed over, and
+/// those of a part are no stand-in for one of everything.
+pub(crate) fn latest<'s>(of_cluster: &[&'s Snapshot], back: usize) -> Result<&'s Snapshot, Failure> {
+    let wanted: Vec<&Snapshot> =
+        of_cluster.iter().copied().filter(|snapshot| snapshot.body.label != BEFORE_RESTORE).collect();
+    let whole: Vec<&Snapshot> =
+        wanted.iter().copied().filter(|snapshot| snapshot.body.scope.is_empty()).collect();
+    let candidates = if whole.is_empty() { wanted } else { whole };
+    if let Some(found) = candidates.iter().rev().nth(back) {
+        return Ok(found);
+    }
+    let passed_over = of_cluster.iter().rev().find(|snapshot| snapshot.body.label == BEFORE_RESTORE);
+    Err(match (candidates.len(), passed_over) {
+        (0, Some(taken)) => Failure::new(
+            Exit::Failed,
+            "this cluster has only snapshots that a restore took by itself, and `latest` passes over those",
+        )
+        .hint(format!("name one by its number: `{}` is the newest", taken.number)),
+        (count, _) => Failure::new(
+            Exit::Failed,
+            format!("there is no `latest~{back}`: `latest` counts {} of this cluster", table::count(count as u64, "snapshot")),
+        )
+        .hint("run `snapback snapshots` to see which there are"),
+    })
 }
 
 fn unknown(snapshots: &[Snapshot], text: &str) -> Failure {
@@ -177,6 +207,19 @@ mod tests {
         for (text, number) in [("1", 1), ("#2", 2), (&id[..4], 2), (&id, 2), ("pre-upgrade", 7)] {
             assert_eq!(find(&snapshots, text).unwrap().number, number, "{text}");
         }
+    }
+
+    #[test]
+    fn latest_passes_over_what_a_restore_took_by_itself() {
+        let (first, second) = (snapshot(1, "pre-upgrade"), snapshot(2, ""));
+        let (own, again) = (snapshot(3, BEFORE_RESTORE), snapshot(4, BEFORE_RESTORE));
+        let all = [&first, &second, &own, &again];
+        assert_eq!((latest(&all, 0).unwrap().number, latest(&all, 1).unwrap().number), (2, 1));
+        let failure = latest(&all, 2).unwrap_err();
+        assert_eq!(failure.text, "there is no `latest~2`: `latest` counts 2 snapshots of this cluster");
+        assert_eq!(latest(&[&own, &again], 0).unwrap_err().hints, ["name one by its number: `4` is the newest"]);
+        // Its label, its number and its id still name it.
+        assert_eq!(find(&[own, again], BEFORE_RESTORE).unwrap().number, 4);
     }
 
     #[test]

@@ -54,7 +54,8 @@ fn a_snapshot_reaches_another_cluster_as_yaml_or_when_that_is_said() {
     assert!(files(&folder).iter().all(|file| fs::metadata(file).unwrap().permissions().mode() & 0o777 == 0o600));
     assert!(files(&folder).iter().all(|file| !fs::read_to_string(file).unwrap().contains(CANARY_BASE64)));
 
-    let revealed = snapback.run(&["export", "pre-upgrade", "all.tar", "--reveal", "--only", "cluster/**/cli-abroad/**"]);
+    let revealed =
+        snapback.run(&["export", "pre-upgrade", "all.tar", "--reveal", "--only", "cluster/**/cli-abroad/**"]);
     assert!(revealed.stderr.contains("warning: 1 Secret written in clear"), "{}", revealed.all());
     assert_eq!(fs::metadata(snapback.0.home().join("all.tar")).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -92,6 +93,29 @@ fn a_snapshot_reaches_another_cluster_as_yaml_or_when_that_is_said() {
     error: the repository has no snapshot of this cluster
     hint: run `snapback snapshots` to see which clusters it has, or `snapback backup` to add this one
     ");
+
+    // When it is said, it goes all the way.
+    other.kubectl(&["delete", "configmap", "doomed", "-n", "cli-abroad"]);
+    let patch = r#"{"data":{"mode":"test"}}"#;
+    other.kubectl(&["patch", "configmap", "settings", "-n", "cli-abroad", "--type=merge", "-p", patch]);
+    let (settings, doomed) = ("cm/cli-abroad/settings", "cm/cli-abroad/doomed");
+    let restore = ["restore", "pre-upgrade", "--yes", "--from-another-cluster", "--repo", &repository];
+    let restored = there.run(&[&restore[..], &["--only", settings, "--only", doomed]].concat());
+    assert_eq!(restored.code, 0, "{}", restored.all());
+    let warning = "warning: snapshot #1 is of another cluster (context `throwaway`), not of `throwaway`\n";
+    assert!(restored.stderr.contains(warning) && restored.stdout.contains("proven"), "{}", restored.all());
+    for object in ["cm/settings", "cm/doomed"] {
+        assert_eq!(data(&other, object, "{.data}"), data(cluster, object, "{.data}"), "{object}");
+    }
+    // What was there before is this cluster's only snapshot, and no `latest`.
+    assert_snapshot!(there.run(&["show", "latest", "--repo", &repository]).all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: this cluster has only snapshots that a restore took by itself, and `latest` passes over those
+    hint: name one by its number: `2` is the newest
+    ");
+
     there.run(&["backup", "--repo", &repository]);
     let nobody = Watched(Snapback::new());
     assert_snapshot!(nobody.run(&["show", "latest", "--repo", &repository]).all(), @r"

@@ -30,7 +30,7 @@ fn a_snapshot_of_a_part_says_nothing_about_the_rest() {
     exit 1
     --- stdout
     --- stderr
-    error: there is no `latest~1`: this cluster has 1 snapshot
+    error: there is no `latest~1`: `latest` counts 1 snapshot of this cluster
     hint: run `snapback snapshots` to see which there are
     ");
 

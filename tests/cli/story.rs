@@ -235,6 +235,10 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
     "#);
     let again = snapback.json(&["restore", "pre-upgrade", "--dry-run"]);
     assert_eq!(again["plan"]["actions"], serde_json::json!([]));
+    // What was there before is a snapshot too, but never `latest`: that would undo the restore.
+    for (name, number) in [("latest", 2), ("latest~1", 1), ("before-restore", 3)] {
+        assert_eq!(snapback.json(&["show", name])["snapshot"]["number"], number, "{name}");
+    }
     let decoded = cluster.kubectl(&["get", "secret", "password", "-n", "tenant-a", "-o", "jsonpath={.data.value}"]);
     assert_eq!(decoded, CANARY_BASE64);
 
