@@ -140,9 +140,11 @@ pub(crate) fn printable(text: &str) -> String {
     safe
 }
 
-/// Control characters but the tab, and those that turn the direction of writing.
-fn is_steering(letter: char) -> bool {
-    (letter.is_control() && letter != '\t') || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Control characters but the tab, and what cannot be seen: what turns the direction of writing, joins or separates
+/// letters or lines.
+pub(crate) fn is_steering(letter: char) -> bool {
+    (letter.is_control() && letter != '\t')
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
 }
 
 #[cfg(test)]

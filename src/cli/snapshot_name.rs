@@ -4,6 +4,7 @@ use snapback::store::Snapshot;
 
 use super::error::Failure;
 use super::exit::Exit;
+use super::field_text::{is_steering, printable};
 use super::table;
 
 /// The label of the snapshot that a restore takes before it changes anything. `latest` passes over it: else `restore
@@ -11,6 +12,8 @@ use super::table;
 pub(crate) const BEFORE_RESTORE: &str = "before-restore";
 /// The fewest digits that are taken for the beginning of an id.
 const SHORTEST_ID: usize = 4;
+/// The longest label: it stands in tables.
+const LONGEST_LABEL: usize = 64;
 /// How many near names are offered.
 const OFFERED: usize = 3;
 
@@ -82,10 +85,9 @@ pub(crate) fn find<'s>(snapshots: &'s [Snapshot], text: &str) -> Result<&'s Snap
 pub(crate) fn latest<'s>(of_cluster: &[&'s Snapshot], back: usize) -> Result<&'s Snapshot, Failure> {
     let wanted: Vec<&Snapshot> =
         of_cluster.iter().copied().filter(|snapshot| snapshot.body.label != BEFORE_RESTORE).collect();
-    let whole: Vec<&Snapshot> =
-        wanted.iter().copied().filter(|snapshot| snapshot.body.scope.is_empty()).collect();
+    let whole: Vec<&Snapshot> = wanted.iter().copied().filter(|snapshot| snapshot.body.scope.is_empty()).collect();
     let candidates = if whole.is_empty() { wanted } else { whole };
-    if let Some(found) = candidates.iter().rev().nth(back) {
+    if let Some(found) = candidates.iter().rev().nth(back).copied() {
         return Ok(found);
     }
     let passed_over = of_cluster.iter().rev().find(|snapshot| snapshot.body.label == BEFORE_RESTORE);
@@ -97,7 +99,10 @@ pub(crate) fn latest<'s>(of_cluster: &[&'s Snapshot], back: usize) -> Result<&'s
         .hint(format!("name one by its number: `{}` is the newest", taken.number)),
         (count, _) => Failure::new(
             Exit::Failed,
-            format!("there is no `latest~{back}`: `latest` counts {} of this cluster", table::count(count as u64, "snapshot")),
+            format!(
+                "there is no `latest~{back}`: `latest` counts {} of this cluster",
+                table::count(count as u64, "snapshot")
+            ),
         )
         .hint("run `snapback snapshots` to see which there are"),
     })
@@ -144,23 +149,38 @@ fn likeness(left: &str, right: &str) -> f32 {
     similar::TextDiff::from_chars(left.to_lowercase().as_str(), right.to_lowercase().as_str()).ratio()
 }
 
-/// Whether a text may be a label: it must not look like another kind of name, and must be easy to type.
+/// Whether a text may be a label: it must not look like another way to name a snapshot, and must be easy to type.
 pub(crate) fn check_label(label: &str) -> Result<(), Failure> {
+    let Some(problem) = label_problem(label) else { return Ok(()) };
+    Err(Failure::new(Exit::Usage, format!("`{}` cannot be a label: {problem}", printable(label)))
+        .hint("a label is made of letters, digits, `.`, `_`, `-` and `+`, such as `pre-upgrade-0.37`"))
+}
+
+fn label_problem(label: &str) -> Option<&'static str> {
     let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '.' | '_' | '-' | '+');
-    let problem = if label.is_empty() {
+    Some(if label.is_empty() {
         "it is empty"
-    } else if label.chars().count() > 64 {
+    } else if label.chars().count() > LONGEST_LABEL {
         "it is longer than 64 letters"
-    } else if !label.chars().all(plain) {
-        "it may hold letters, digits, `.`, `_`, `-` and `+` only"
-    } else if label.bytes().all(|byte| byte.is_ascii_digit()) {
+    } else if label.chars().any(is_steering) {
+        "it holds characters that cannot be seen"
+    } else if label.starts_with('#') || label.chars().all(char::is_numeric) {
         "a number names a snapshot already"
-    } else if matches!(label, "live" | "latest") {
+    } else if label.len() >= SHORTEST_ID && label.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        "it looks like the beginning of an id"
+    } else if label == BEFORE_RESTORE {
+        "a restore gives it to what it takes by itself, and `latest` passes over that"
+    } else if matches!(label, "live" | "latest") || label.starts_with("latest~") {
         "that name has a meaning already"
+    } else if label.contains(':') {
+        "what follows a `:` is a path inside the snapshot"
+    } else if label.starts_with('-') {
+        "it would be taken for an option"
+    } else if !label.chars().all(plain) {
+        "it holds something else than letters, digits, `.`, `_`, `-` and `+`"
     } else {
-        return Ok(());
-    };
-    Err(Failure::new(Exit::Usage, format!("`{label}` cannot be a label: {problem}")))
+        return None;
+    })
 }
 
 #[cfg(test)]
@@ -240,9 +260,35 @@ mod tests {
         assert_eq!(SnapshotName::parse("latest~x").unwrap_err().exit, Exit::Usage);
         let (name, path) = SnapshotName::parse_with_path("latest:cluster/core").unwrap();
         assert_eq!((name, path.as_deref()), (SnapshotName::Latest(0), Some("cluster/core")));
-        for wrong in ["", "12", "live", "latest", "a b", "a:b", "a/b", "a~1"] {
-            assert!(check_label(wrong).is_err(), "{wrong}");
+    }
+
+    #[test]
+    fn no_label_can_be_taken_for_another_name() {
+        for (wrong, why) in [
+            ("", "empty"),
+            ("12", "number"),
+            ("１２", "number"),
+            ("#12", "number"),
+            ("beef", "id"),
+            ("DEADBEEF", "id"),
+            ("live", "meaning"),
+            ("latest", "meaning"),
+            ("latest~2", "meaning"),
+            ("before-restore", "restore"),
+            ("a:b", "path"),
+            ("a/b", "something else"),
+            ("a b", "something else"),
+            ("-a", "option"),
+            ("a\u{202e}b", "cannot be seen"),
+            ("a\u{1b}[2Jb", "cannot be seen"),
+            (&"a".repeat(65), "longer"),
+        ] {
+            let failure = check_label(wrong).unwrap_err();
+            assert!(failure.exit == Exit::Usage && failure.text.contains(why), "{wrong:?}: {}", failure.text);
+            assert!(!failure.text.chars().any(is_steering), "{:?}", failure.text);
         }
-        assert!(check_label("pre-upgrade_v0.37.2").is_ok());
+        for right in ["pre-upgrade_v0.37.2", "bee", "cafe-1", "v1", "abcdefg", "nächtlich"] {
+            assert!(check_label(right).is_ok(), "{right}");
+        }
     }
 }

@@ -74,13 +74,17 @@ fn wrong_arguments_of_a_backup_are_refused_before_anything_is_read() {
     --- stdout
     --- stderr
     error: `12` cannot be a label: a number names a snapshot already
+    hint: a label is made of letters, digits, `.`, `_`, `-` and `+`, such as `pre-upgrade-0.37`
     ");
-    assert_snapshot!(snapback.run(&["backup", "--label", "a b"]).all(), @r"
-    exit 2
-    --- stdout
-    --- stderr
-    error: `a b` cannot be a label: it may hold letters, digits, `.`, `_`, `-` and `+` only
-    ");
+    for (label, shown, why) in [
+        ("latest~2", "latest~2", "that name has a meaning already"),
+        ("beef", "beef", "it looks like the beginning of an id"),
+        ("a\u{202e}b", r"a\u{202e}b", "it holds characters that cannot be seen"),
+    ] {
+        let run = snapback.run(&["backup", "--label", label]);
+        let error = format!("error: `{shown}` cannot be a label: {why}\n");
+        assert!(run.code == 2 && run.stderr.starts_with(&error), "{}", run.all());
+    }
     assert_snapshot!(snapback.run(&["backup", "--only", "a/b/c/d"]).all(), @r"
     exit 2
     --- stdout
