@@ -17,7 +17,7 @@ use super::session::{Opened, Session};
 use super::snapshot_name::check_label;
 use super::snapshots::document;
 use super::table;
-use super::taking::{Request, Taken, take};
+use super::taking::{CLUSTER, Request, Taken, take, unlistable_lines};
 
 /// Takes it and says what is in it.
 pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> Result<Exit, Failure> {
@@ -110,6 +110,11 @@ fn report(session: &Session<'_>, taken: &Taken) {
         match source.state {
             SourceState::Complete => {}
             SourceState::Unconfigured => output.progress_line(&format!("{name} is not in it: {detail}")),
+            SourceState::Partial if name == CLUSTER => {
+                let missing = unlistable_lines(&taken.capture);
+                let types = table::count(missing.len() as u64, "type");
+                output.message_with_list(Prefix::Warning, &format!("{name} is partial, without {types}"), &missing);
+            }
             SourceState::Partial => output.message(Prefix::Warning, &format!("{name} is partial: {detail}")),
             SourceState::Missing => output.message(Prefix::Warning, &format!("{name} is missing: {detail}")),
         }

@@ -195,8 +195,8 @@ impl Comparison {
     /// Says which types were left out.
     pub(crate) fn warn(&self, output: &Output) {
         if !self.unreadable.is_empty() {
-            let names = super::advice::quoted(&self.unreadable);
-            output.message(Prefix::Warning, &format!("not compared, because one side could not be read: {names}"));
+            let text = "not compared, because one side could not be read";
+            output.message_with_list(Prefix::Warning, text, &self.unreadable);
         }
     }
 }

@@ -14,9 +14,13 @@ use tokio::io::AsyncWrite;
 
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
+use super::table;
 
 /// The version of every JSON document: raised when a field is removed or changes its meaning.
 pub(crate) const JSON_SCHEMA: &str = "snapback/v1";
+
+/// Entries of a list below a message.
+const LISTED: usize = 10;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -175,6 +179,14 @@ impl Output {
         self.aside(&format!("{} {text}", colour(self.error_colour, tone, prefix.text())));
     }
 
+    /// A message with a list below it, an entry a line.
+    pub(crate) fn message_with_list(&self, prefix: Prefix, text: &str, entries: &[String]) {
+        self.message(prefix, &format!("{text}:"));
+        for line in first_of(entries) {
+            self.aside(&format!("  {line}"));
+        }
+    }
+
     /// A question, without a line feed at its end.
     pub(crate) fn question(&self, text: &str) {
         let _ = self.bars.suspend(|| {
@@ -218,6 +230,15 @@ impl Output {
     fn results(&self) -> MutexGuard<'_, Results> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The first entries of a list that nobody would read whole, and how many more there are.
+pub(crate) fn first_of(entries: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = entries.iter().take(LISTED).cloned().collect();
+    if let more @ 1.. = entries.len().saturating_sub(LISTED) {
+        lines.push(format!("and {} more; --output json has them all", table::thousands(more as u64)));
+    }
+    lines
 }
 
 fn colour(on: bool, tone: Tone, text: &str) -> String {

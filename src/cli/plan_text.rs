@@ -8,7 +8,7 @@ use snapback::snapshot::{ObjectPath, is_noise};
 use snapback::store::decode_name;
 
 use super::field_text::printable;
-use super::output::{Output, Tone};
+use super::output::{Output, Tone, first_of};
 use super::table;
 
 /// More lines than this of one kind are not read by anyone: dangers excepted, they are counted.
@@ -183,7 +183,8 @@ pub(crate) fn outcome(output: &Output, applied: &Applied, proof: &Proof) {
         output.line(&output.paint(Tone::Red, &line));
     }
     if !proof.unlistable.is_empty() {
-        output.line(&format!("  nothing is proven of {}, which cannot be listed", proof.unlistable.join(", ")));
+        output.line("  nothing is proven of what cannot be listed:");
+        first_of(&proof.unlistable).iter().for_each(|line| output.line(&format!("    {}", printable(line))));
     }
     if let Some(skipped) = &proof.skipped {
         output.line(&format!("  not looked at: {}", printable(skipped)));

@@ -9,7 +9,6 @@ use snapback::snapshot::{Scope, Selection};
 use snapback::source::Sources;
 use snapback::store::Snapshot;
 
-use super::advice::quoted;
 use super::arguments::RestoreArguments;
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
@@ -35,13 +34,14 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
     let wanted =
         Side { tree: opened.repository.tree(&snapshot).await?, origin: Origin::Stored(Box::new(snapshot.clone())) };
     let live = session.capture_live(&cluster, Selection::everything(), false, Some(wanted.tree.clone())).await?;
-    let (selected, all_readable) = selection(session, &wanted, &live).await?;
+    let (selected, unreadable) = selection(session, &wanted, &live).await?;
     let mut options = RestoreOptions::new(selected);
     options.force_kinds.clone_from(&arguments.force);
     let shown = Shown::new(session.output);
     let first = plan(&cluster, &live.tree, &wanted.tree, &options, &shown).await.map_err(restore_failure)?;
     drop(shown);
 
+    let all_readable = unreadable.is_empty();
     let output = session.output;
     if !output.is_json() {
         output.line(&format!(
@@ -57,6 +57,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
         "snapshot": document(&snapshot),
         "context": cluster.context(),
         "dryRun": arguments.dry_run,
+        "notCompared": unreadable,
         "plan": plan_text::plan_document(&first),
     });
     if arguments.dry_run || first.is_empty() {
@@ -200,19 +201,17 @@ async fn check_cluster(
 }
 
 /// What is restored: what the user asked for, of what the snapshot was taken of, of what both sides could read. An
-/// object that could not be read is not one that is not there. Says too whether everything could be read.
-async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<(Selection, bool), Failure> {
+/// object that could not be read is not one that is not there. Gives the types that could not be read, too.
+async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<(Selection, Vec<String>), Failure> {
     let comparison = session.comparison(wanted, live).await?;
     let unreadable = comparison.left_out().to_vec();
     if !unreadable.is_empty() {
-        let text =
-            format!("left alone, because the snapshot or the cluster could not be read: {}", quoted(&unreadable));
-        session.output.message(Prefix::Warning, &text);
+        let text = "left alone, because the snapshot or the cluster could not be read";
+        session.output.message_with_list(Prefix::Warning, text, &unreadable);
     }
-    let all_readable = unreadable.is_empty();
-    let Origin::Stored(snapshot) = &wanted.origin else { return Ok((comparison.selection, all_readable)) };
+    let Origin::Stored(snapshot) = &wanted.origin else { return Ok((comparison.selection, unreadable)) };
     let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
-    Ok((comparison.selection.within(scope::selection(&snapshot.body.scope)?).within(readable), all_readable))
+    Ok((comparison.selection.within(scope::selection(&snapshot.body.scope)?).within(readable), unreadable))
 }
 
 /// Asks once on a terminal; without one it takes `--yes`.

@@ -11,7 +11,7 @@ use super::arguments::ShowArguments;
 use super::error::Failure;
 use super::exit::Exit;
 use super::mask;
-use super::output::{Output, Tone};
+use super::output::{Output, Tone, first_of};
 use super::session::Session;
 use super::snapshot_name::SnapshotName;
 use super::snapshots::{document, source_state, state, when};
@@ -116,8 +116,17 @@ fn describe(output: &Output, snapshot: &Snapshot) {
     row("stored in", &format!("{}, {}", table::count(snapshot.packs.len() as u64, "pack"), table::bytes(stored)));
     row("state", state(snapshot));
     for source in &body.sources {
-        let detail = if source.detail.is_empty() { String::new() } else { format!(": {}", source.detail) };
-        row("source", &format!("{} is {}{detail}", source.name, source_state(source.state)));
+        let head = format!("{} is {}", source.name, source_state(source.state));
+        // A very partial backup has a long list here.
+        let parts: Vec<String> = source.detail.split("; ").map(str::to_owned).collect();
+        match parts.as_slice() {
+            [detail] if detail.is_empty() => row("source", &head),
+            [detail] => row("source", &format!("{head}: {detail}")),
+            parts => {
+                row("source", &format!("{head}:"));
+                first_of(parts).iter().for_each(|part| row("", &format!("  {part}")));
+            }
+        }
     }
     row("id", &snapshot.id.to_string());
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use snapback::cluster::Cluster;
-use snapback::snapshot::{CaptureOptions, ClusterCapture, Selection, capture_cluster, series};
+use snapback::snapshot::{CaptureOptions, ClusterCapture, Selection, UnlistableType, capture_cluster, series};
 use snapback::source::{Sources, capture_sources};
 use snapback::store::{ContentHash, Snapshot, SnapshotBody, SourceRecord, SourceState, StoreError, WrittenSnapshot};
 
@@ -13,6 +13,9 @@ use super::live::PARALLEL;
 use super::progress::Shown;
 use super::session::{Opened, Session};
 use super::version::TOOL;
+
+/// How the cluster is called among the sources of a snapshot.
+pub(crate) const CLUSTER: &str = "cluster";
 
 /// What to take.
 pub(crate) struct Request {
@@ -163,18 +166,17 @@ fn body(
 
 /// How much of the cluster is there.
 fn cluster_record(capture: &ClusterCapture) -> SourceRecord {
-    let missing: Vec<String> = capture
-        .unlistable
-        .iter()
-        .map(|found| {
-            let name = super::scope::type_name(&found.group, &found.resource);
-            if found.status == 0 {
-                format!("cannot {} {name}: {}", found.verb, found.reason)
-            } else {
-                format!("cannot {} {name}: {} {}", found.verb, found.status, found.reason)
-            }
-        })
-        .collect();
+    let missing = unlistable_lines(capture);
     let state = if missing.is_empty() { SourceState::Complete } else { SourceState::Partial };
-    SourceRecord { name: "cluster".to_owned(), state, detail: missing.join("; ") }
+    SourceRecord { name: CLUSTER.to_owned(), state, detail: missing.join("; ") }
+}
+
+/// What could not be read, a line a type.
+pub(crate) fn unlistable_lines(capture: &ClusterCapture) -> Vec<String> {
+    let line = |found: &UnlistableType| {
+        let name = super::scope::type_name(&found.group, &found.resource);
+        let status = if found.status == 0 { String::new() } else { format!("{} ", found.status) };
+        format!("cannot {} {name}: {status}{}", found.verb, found.reason)
+    };
+    capture.unlistable.iter().map(line).collect()
 }
