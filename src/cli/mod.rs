@@ -28,6 +28,7 @@ mod plan_text;
 mod progress;
 mod restore;
 mod review;
+mod rights;
 mod scope;
 mod session;
 mod show;

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
-use snapback::restore::{Plan, RestoreError, RestoreOptions, Wait, apply, never_list, plan, prove};
+use snapback::restore::{Plan, RestoreError, RestoreOptions, Wait, apply, needed_rights, never_list, plan, prove};
 use snapback::snapshot::{Scope, Selection};
 use snapback::source::Sources;
 use snapback::store::Snapshot;
@@ -15,6 +15,7 @@ use super::exit::Exit;
 use super::live::{Origin, Side};
 use super::plan_text;
 use super::progress::Shown;
+use super::rights;
 use super::scope;
 use super::session::{Opened, Session};
 use super::snapshot_name::{BEFORE_RESTORE, SnapshotName};
@@ -53,14 +54,17 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
         ));
         plan_text::plan(output, &first);
     }
+    let missing = rights::missing(output, &cluster, &needed_rights(&first)).await?;
     let mut result = json!({
         "snapshot": document(&snapshot),
         "context": cluster.context(),
         "dryRun": arguments.dry_run,
         "notCompared": unreadable,
         "plan": plan_text::plan_document(&first),
+        "missingRights": rights::document(&missing),
     });
     if arguments.dry_run || first.is_empty() {
+        rights::warn(output, &cluster, &missing);
         if output.is_json() {
             output.json("restore", result);
         } else {
@@ -76,6 +80,9 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
         }
         let whole = all_readable && first.out_of_reach() == 0;
         return Ok(if whole { Exit::Done } else { Exit::Partial });
+    }
+    if !missing.is_empty() {
+        return Err(rights::refusal(&cluster, &missing));
     }
     consent(session, arguments, name).await?;
     let exit =
@@ -118,6 +125,11 @@ async fn carry_out(
             "the cluster moved while you were reading the plan; nothing was changed",
         )
         .hint(format!("run `snapback restore {}` again", snapshot.number)));
+    }
+    let more = needed_rights(&second).difference(&needed_rights(first)).cloned().collect();
+    let missing = rights::missing(output, cluster, &more).await?;
+    if !missing.is_empty() {
+        return Err(rights::refusal(cluster, &missing));
     }
     session.interrupt.writing(
         "interrupted in the middle of a restore; some objects are back and others are not",
@@ -237,7 +249,7 @@ async fn consent(session: &Session<'_>, arguments: &RestoreArguments, name: &str
     }
 }
 
-fn restore_failure(error: RestoreError) -> Failure {
+pub(crate) fn restore_failure(error: RestoreError) -> Failure {
     match error {
         RestoreError::Cluster(error) => error.into(),
         RestoreError::Store(error) => error.into(),

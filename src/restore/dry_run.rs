@@ -11,7 +11,7 @@ use crate::cluster::{ApiError, Cluster, ClusterError};
 use super::error::RestoreError;
 
 /// Added to the URL of every request of a plan.
-const DRY_RUN: &str = "?dryRun=All";
+pub(super) const DRY_RUN: &str = "?dryRun=All";
 
 /// How the API server words that a field cannot be changed; there is no machine-readable reason for it.
 const IMMUTABLE_WORDS: [&str; 9] = [

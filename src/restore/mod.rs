@@ -1,9 +1,10 @@
 //! Restore: what differs from a snapshot is planned, applied and proven.
 //!
 //! In: the live cluster as a tree, the wanted snapshot as a tree. Out: a [`Plan`] (a value: printable, bound to the
-//! UIDs and resourceVersions it was computed from), what was [`Applied`], and a [`Proof`]. Invariants: I5 (planning
-//! writes nothing; its requests carry `dryRun=All`), I6 (no unexplained difference; a second plan is empty), I10 (a
-//! plan holds hashes and field names, never bodies). Nothing that does not differ is touched.
+//! UIDs and resourceVersions it was computed from) with the [`Right`]s that it takes, what was [`Applied`], and a
+//! [`Proof`]. Invariants: I5 (planning writes nothing; its requests carry `dryRun=All`), I6 (no unexplained difference;
+//! a second plan is empty), I10 (a plan holds hashes and field names, never bodies). Nothing that does not differ is
+//! touched.
 //! The journal and the quieting of controllers take their place between [`plan`] and [`apply`] later.
 
 mod address;
@@ -26,6 +27,7 @@ mod proof;
 mod prove;
 mod references;
 mod requests;
+mod rights;
 mod world;
 mod write;
 mod write_recipe;
@@ -41,3 +43,4 @@ pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipp
 pub use planner::plan;
 pub use proof::{Difference, Explained, Proof, Unexplained};
 pub use prove::prove;
+pub use rights::{Right, RightVerb, denied_rights, needed_rights};

@@ -10,6 +10,7 @@ mod kill;
 mod normal;
 mod parts;
 mod repository;
+mod rights;
 mod story;
 mod terminal;
 mod usage;
