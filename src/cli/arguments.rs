@@ -17,9 +17,9 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// Options that every command takes.
+/// Options that most commands take.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = "Common options")]
 pub(crate) struct Everywhere {
     /// Use the repository in this folder [default: the configuration's, else ./snapshots]
     #[arg(long, global = true, value_name = "PATH", env = "SNAPBACK_REPOSITORY", value_hint = ValueHint::DirPath)]
@@ -224,7 +224,7 @@ pub(crate) struct RestoreArguments {
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Print what a restore never touches, with the reasons
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["snapshot", "dry_run", "yes", "no_wait", "force", "from_another_cluster"])]
     pub(crate) never_list: bool,
     /// Touch what a rule of the never-list covers all the same; may be repeated
     #[arg(long, value_name = "RULE")]

@@ -2,16 +2,17 @@
 
 use std::fs;
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 
-use super::arguments::{Arguments, ManArguments};
+use super::arguments::ManArguments;
+use super::common_options;
 use super::error::Failure;
 use super::exit::Exit;
 use super::output::Output;
 
 /// Writes or prints the pages.
 pub(crate) fn run(arguments: &ManArguments, output: &Output) -> Result<Exit, Failure> {
-    let mut root = Arguments::command();
+    let mut root = common_options::command();
     root.build();
     let Some(folder) = &arguments.folder else {
         output.raw(&page(root, "snapback")?);

@@ -12,6 +12,7 @@ pub(crate) mod run;
 
 mod advice;
 mod backup;
+mod common_options;
 mod completions;
 mod diff;
 mod export;

@@ -1,6 +1,6 @@
 //! From arguments to an exit code: logs, the runtime, the command, Ctrl-C.
 
-use clap::Parser as _;
+use clap::{ArgMatches, FromArgMatches as _};
 
 use super::arguments::{Arguments, Command};
 use super::error::Failure;
@@ -8,12 +8,15 @@ use super::exit::Exit;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::session::Session;
-use super::{backup, completions, diff, export, history, init, ls, man, restore, show, snapshots, verify, version};
+use super::{
+    backup, common_options, completions, diff, export, history, init, ls, man, restore, show, snapshots, verify,
+    version,
+};
 
 /// Runs the program.
 pub(crate) fn run() -> std::process::ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let (arguments, matches) = match parse() {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version go to standard output with code 0. A reader that went away is no error.
             let _ = error.print();
@@ -23,7 +26,9 @@ pub(crate) fn run() -> std::process::ExitCode {
     log_to_standard_error(arguments.everywhere.verbose);
     let output = Output::new(arguments.everywhere.output, arguments.everywhere.quiet);
     let command = arguments.command.name();
-    let outcome = start(&arguments, &output).and_then(|exit| output.finish().map(|()| exit));
+    let outcome = common_options::check(&matches)
+        .and_then(|()| start(&arguments, &output))
+        .and_then(|exit| output.finish().map(|()| exit));
     match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -31,6 +36,13 @@ pub(crate) fn run() -> std::process::ExitCode {
             failure.exit.into()
         }
     }
+}
+
+fn parse() -> Result<(Arguments, ArgMatches), clap::Error> {
+    let mut command = common_options::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let arguments = Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((arguments, matches))
 }
 
 /// Threads that canonicalise, compress and touch files. The allocator keeps an arena for each, so tokio's 512 would let

@@ -45,6 +45,40 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
+fn an_option_that_means_nothing_to_a_command_is_refused() {
+    let snapback = Snapback::new();
+    for (command, options) in [
+        (&["init"][..], &["--only", "--exclude", "--context", "--kubeconfig"][..]),
+        (&["snapshots"], &["--only", "--exclude", "--context", "--kubeconfig"]),
+        (&["verify"], &["--only", "--exclude", "--context", "--kubeconfig"]),
+        (&["show", "1"], &["--only", "--exclude"]),
+        (&["history", "cm/a/b"], &["--only", "--exclude"]),
+        (&["version"], &["--only", "--repo", "--config", "--context"]),
+        (&["completions", "bash"], &["--only", "--repo", "--output"]),
+        (&["man"], &["--only", "--repo", "--output"]),
+    ] {
+        for option in options {
+            let value = if *option == "--output" { "text" } else { "x" };
+            // In front of the command it is no less meaningless.
+            for line in [[command, &[*option, value]].concat(), [&[*option, value], command].concat()] {
+                let run = snapback.run(&line);
+                let error =
+                    format!("error: `{option}` means nothing to `snapback {}`\nhint: leave it out; ", command[0]);
+                assert!(run.code == 2 && run.stderr.starts_with(&error) && run.stdout.is_empty(), "{}", run.all());
+            }
+            let help = snapback.ok(&[command[0], "--help"]).stdout;
+            assert!(!help.contains(&format!("{option} <")), "{help}");
+        }
+    }
+    // What the environment says is for other commands.
+    let mut version = snapback.command(&["version"]);
+    assert!(version.env("SNAPBACK_REPOSITORY", "x").status().unwrap().success());
+    assert!(snapback.ok(&["restore", "--help"]).stdout.contains("--only <PATTERN>"));
+    assert_eq!(snapback.run(&["restore", "--never-list", "--yes"]).code, 2);
+    assert!(!snapback.repository().exists());
+}
+
+#[test]
 fn help_lists_every_command_and_exit_code() {
     let help = Snapback::new().ok(&["--help"]).stdout;
     for expected in ["version", "completions", "man", "--repo", "130  interrupted"] {
