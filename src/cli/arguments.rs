@@ -165,7 +165,7 @@ pub(crate) struct DiffArguments {
     /// The snapshot after [default: live]
     #[arg(value_name = "B")]
     pub(crate) second: Option<String>,
-    /// Show noise too: resourceVersion, generation, managedFields, status
+    /// Show noise too: uid, creationTimestamp, resourceVersion, generation, managedFields, status
     #[arg(long)]
     pub(crate) all_fields: bool,
     /// Show what is secret
@@ -181,7 +181,7 @@ pub(crate) struct HistoryArguments {
     /// A path as `ls` prints it, or TYPE[.GROUP]/NAMESPACE/NAME
     #[arg(value_name = "PATH")]
     pub(crate) path: String,
-    /// Show noise too: resourceVersion, generation, managedFields, status
+    /// Show noise too: uid, creationTimestamp, resourceVersion, generation, managedFields, status
     #[arg(long)]
     pub(crate) all_fields: bool,
     /// Show what is secret

@@ -117,7 +117,7 @@ fn print(output: &Output, changes: &[Reviewed], all_fields: bool) {
         let objects = table::count(noise_only, "object");
         let hint = if all_fields { "" } else { "; --all-fields shows them" };
         output.line(&format!(
-            "{objects} differ in noise only (resourceVersion, generation, managedFields, status){hint}"
+            "{objects} differ in noise only (uid, times, resourceVersion, generation, managedFields, status){hint}"
         ));
     }
 }

@@ -139,10 +139,15 @@ pub(crate) fn shown_fields(place: &ObjectPath, old: &Value, new: &Value, reveal:
                     masked |= mask::mask_field(place, &change.path, value);
                 }
             }
-            let noise = is_noise(&change.path);
+            let noise = is_noise(&change.path) || is_owner_uid(&change.path);
             ShownField { path: change.path, before: change.before, after: change.after, masked, noise }
         })
         .collect()
+}
+
+/// The UID in a reference to an owner that was made anew: its name stands beside it.
+fn is_owner_uid(path: &str) -> bool {
+    path.starts_with("metadata.ownerReferences[") && path.ends_with("].uid")
 }
 
 async fn content(tree: &SnapshotTree, entry: Option<&TreeEntry>, is_object: bool) -> Result<Option<Value>, Failure> {
@@ -151,4 +156,22 @@ async fn content(tree: &SnapshotTree, entry: Option<&TreeEntry>, is_object: bool
     let value = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::new(Exit::Damaged, format!("`{}` is not JSON", entry.name)).caused_by(&error))?;
     Ok(Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{ObjectPath, shown_fields};
+
+    #[test]
+    fn an_owner_under_a_new_uid_is_noise_and_another_owner_is_not() {
+        let owner = |name: &str, uid: &str| json!({"metadata": {"ownerReferences": [{"name": name, "uid": uid}]}});
+        let place = ObjectPath::parse("cluster/core/configmaps/a/b.json").unwrap();
+        let noise = |before: &Value, after: &Value| -> Vec<bool> {
+            shown_fields(&place, before, after, false).iter().map(|field| field.noise).collect()
+        };
+        assert_eq!(noise(&owner("a.b", "1"), &owner("a.b", "2")), [true]);
+        assert_eq!(noise(&owner("a", "1"), &owner("b", "2")), [false, false]);
+    }
 }

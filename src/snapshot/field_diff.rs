@@ -21,9 +21,16 @@ pub struct FieldChange {
 }
 
 /// Paths at or below which a difference says nothing about what someone wanted.
-const NOISE: [&str; 4] = ["metadata.generation", "metadata.managedFields", "metadata.resourceVersion", "status"];
+const NOISE: [&str; 6] = [
+    "metadata.creationTimestamp",
+    "metadata.generation",
+    "metadata.managedFields",
+    "metadata.resourceVersion",
+    "metadata.uid",
+    "status",
+];
 
-/// This field changes by itself, or with every write.
+/// This field changes by itself, with every write, or because the object was made anew.
 pub fn is_noise(path: &str) -> bool {
     NOISE.iter().any(|noise| at_or_below(path, noise))
 }
@@ -188,10 +195,12 @@ mod tests {
 
     #[test]
     fn noise_is_known_by_its_place() {
-        for path in ["status", "status.phase", "metadata.managedFields[0].time", "metadata.resourceVersion"] {
+        for path in
+            ["status", "status.phase", "metadata.managedFields[0].time", "metadata.resourceVersion", "metadata.uid"]
+        {
             assert!(is_noise(path), "{path}");
         }
-        for path in ["statusPolicy", "spec.status", "metadata.labels.status", "metadata.generationX"] {
+        for path in ["statusPolicy", "spec.status", "metadata.labels.status", "metadata.generationX", "spec.uid"] {
             assert!(!is_noise(path), "{path}");
         }
     }
