@@ -192,9 +192,6 @@ fn the_newest_log_entry_is_remembered_for_the_owner_only_and_its_loss_is_noticed
       costs #5
     1 file damaged: checked every byte, object and reference of 4 files and 0 snapshots (N B read)
     --- stderr
-    checking members
-    checking members
-    checking big files
     ");
     let document = snapback.json(&["verify", "--level", "names"]);
     assert_eq!((&document["sound"], &document["remembered"]["number"]), (&false.into(), &5.into()));
@@ -217,9 +214,6 @@ fn a_damaged_file_is_named_with_what_it_costs() {
       costs no snapshot anything
     1 file damaged: checked every byte, object and reference of 4 files and 0 snapshots (N B read)
     --- stderr
-    checking members
-    checking members
-    checking big files
     ");
     let file = snapback.repository().join("repo.json");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();

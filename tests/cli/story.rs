@@ -244,9 +244,7 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
     --- stdout
     no damage: checked every byte, object and reference of 9 files and 3 snapshots (N B read)
     --- stderr
-    checking members
-    checking members
-    checking big files
+    checking packs
     ");
     assert_eq!(snapback.json(&["verify", "--level", "bytes"])["sound"], true);
     snapback.run(&["backup"]);

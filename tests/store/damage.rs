@@ -1,9 +1,9 @@
 //! I3: one flipped or missing byte anywhere is found, and what it costs is named.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use snapback::maintain::verify::{Damage, VerifyLevel, VerifyOptions, VerifyReport, verify};
-use snapback::progress::Silent;
+use snapback::progress::{Progress, ProgressEvent, Silent};
 use snapback::store::backend::{Backend, Content, LocalBackend, MemoryBackend};
 use snapback::store::{Head, Repository};
 
@@ -60,6 +60,50 @@ async fn a_sound_repository_is_sound_at_every_level() {
         let report = verify(Arc::clone(&place), &unremembered, &Silent).await.unwrap();
         assert!(report.is_sound() && report.notes.len() == 1, "{report:?}");
     }
+}
+
+/// Notes what a person is told.
+#[derive(Default)]
+struct Told(Mutex<(Vec<String>, u64, u64)>);
+
+impl Progress for Told {
+    fn report(&self, event: ProgressEvent) {
+        let mut told = self.0.lock().unwrap();
+        match event {
+            ProgressEvent::Stage(name) => told.0.push(name),
+            ProgressEvent::Expect(bytes) => told.1 += bytes,
+            ProgressEvent::Done(bytes) => told.2 += bytes,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_stage_has_its_own_name_and_reads_each_pack_once() {
+    let place: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
+    let head = small(Arc::clone(&place)).await;
+    // A pack that no snapshot needs is read in the same pass.
+    let packs = place.list("packs/").await.unwrap();
+    let bytes = place.read(&packs[0].name).await.unwrap();
+    let (named, _) = packs[0].name.split_once('.').unwrap();
+    place.create(&format!("{named}.00000000.tar.zst"), Content::Bytes(&bytes)).await.unwrap();
+    let total: u64 = place.list("packs/").await.unwrap().iter().map(|pack| pack.size).sum();
+    let told = async |level| {
+        let told = Told::default();
+        let report = verify(Arc::clone(&place), &VerifyOptions { level, remembered: Some(head) }, &told).await.unwrap();
+        let (stages, expected, done) = told.0.into_inner().unwrap();
+        assert_eq!(expected, done, "{stages:?}");
+        (report.is_sound(), stages.join(", "), done)
+    };
+    assert_eq!(told(VerifyLevel::Names).await, (true, String::new(), 0));
+    assert_eq!(told(VerifyLevel::Bytes).await, (true, "hashing packs".to_owned(), total));
+    assert_eq!(told(VerifyLevel::Objects).await, (true, "checking packs".to_owned(), total));
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    replace(&place, &packs[0].name, &flipped).await;
+    let (sound, stages, _) = told(VerifyLevel::Bytes).await;
+    assert_eq!((sound, stages.as_str()), (false, "hashing packs, finding out what the damage costs"));
+    assert_eq!(told(VerifyLevel::Objects).await, (false, "checking packs".to_owned(), total));
 }
 
 #[tokio::test]

@@ -43,6 +43,17 @@ struct Verification {
     notes: Vec<String>,
 }
 
+/// How a pack is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// Its hash.
+    Whole,
+    /// Its hash and that of every member.
+    Members,
+    /// Its members, for what its damage, reported already, costs.
+    Losses,
+}
+
 impl Verification {
     async fn begin(backend: Arc<dyn Backend>, level: VerifyLevel) -> Result<Self, StoreError> {
         let mut damage = BTreeMap::new();
@@ -170,23 +181,12 @@ impl Verification {
     async fn check_packs(&mut self, progress: &dyn Progress) -> Result<(), StoreError> {
         let mut references = References::default();
         let needed: Vec<PackRef> = self.needed.values().map(|(pack, _)| pack.clone()).collect();
+        let all = needed.iter().cloned().chain(self.unneeded_packs()).collect();
         match self.level {
             VerifyLevel::Names => {}
-            VerifyLevel::Bytes => {
-                let all = needed.iter().cloned().chain(self.unneeded_packs()).collect();
-                for (pack, scan) in self.scan(all, false, progress).await? {
-                    self.report_faults(&pack, &scan);
-                }
-            }
+            VerifyLevel::Bytes => self.scan(all, Depth::Whole, "hashing packs", None, progress).await?,
             VerifyLevel::Objects => {
-                for (pack, scan) in self.scan(needed.clone(), true, progress).await? {
-                    self.report_faults(&pack, &scan);
-                    self.checked.members += scan.whole.len() as u64;
-                    references.add(&pack, scan);
-                }
-                for (pack, scan) in self.scan(self.unneeded_packs().collect(), true, progress).await? {
-                    self.report_faults(&pack, &scan);
-                }
+                self.scan(all, Depth::Members, "checking packs", Some(&mut references), progress).await?;
             }
         }
         let broken: HashSet<&str> =
@@ -206,9 +206,8 @@ impl Verification {
             let names: BTreeSet<&String> =
                 affected.iter().flat_map(|snapshot| &snapshot.packs).map(|pack| &pack.name).collect();
             let packs = needed.iter().filter(|pack| names.contains(&pack.name)).cloned().collect();
-            for (pack, scan) in self.scan(packs, true, progress).await? {
-                references.add(&pack, scan);
-            }
+            let stage = "finding out what the damage costs";
+            self.scan(packs, Depth::Losses, stage, Some(&mut references), progress).await?;
         }
         describe_losses(&mut references, &affected, &mut self.damage);
         if self.level == VerifyLevel::Objects {
@@ -231,29 +230,49 @@ impl Verification {
         }
     }
 
-    /// Scans packs, one on each core.
+    /// Scans packs once, one on each core; nothing is kept of a scan but what `references` takes of needed packs.
     async fn scan(
         &mut self,
         packs: Vec<PackRef>,
-        members: bool,
+        depth: Depth,
+        stage: &str,
+        mut references: Option<&mut References>,
         progress: &dyn Progress,
-    ) -> Result<Vec<(PackRef, PackScan)>, StoreError> {
+    ) -> Result<(), StoreError> {
+        if packs.is_empty() {
+            return Ok(());
+        }
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        progress.report(ProgressEvent::Stage(if members { "checking members" } else { "hashing packs" }.to_owned()));
+        progress.report(ProgressEvent::Stage(stage.to_owned()));
         progress.report(ProgressEvent::Expect(packs.iter().map(|pack| pack.size).sum()));
-        let backend = &self.backend;
-        let scans = futures::stream::iter(packs).map(|pack| async move {
-            let seen = |bytes| progress.report(ProgressEvent::Done(bytes));
-            let scan = if members {
-                scan_members(backend, &pack, seen).await?
-            } else {
-                scan_bytes(&**backend, &pack, seen).await?
-            };
-            Ok::<_, StoreError>((pack, scan))
-        });
-        let scans: Vec<_> = scans.buffer_unordered(cores).try_collect().await?;
-        self.checked.bytes += scans.iter().map(|(pack, _)| pack.size).sum::<u64>();
-        Ok(scans)
+        let backend = Arc::clone(&self.backend);
+        let mut scans = futures::stream::iter(packs)
+            .map(|pack| {
+                let backend = &backend;
+                async move {
+                    let seen = |bytes| progress.report(ProgressEvent::Done(bytes));
+                    let scan = match depth {
+                        Depth::Whole => scan_bytes(&**backend, &pack, seen).await?,
+                        Depth::Members | Depth::Losses => scan_members(backend, &pack, seen).await?,
+                    };
+                    Ok::<_, StoreError>((pack, scan))
+                }
+            })
+            .buffer_unordered(cores);
+        while let Some((pack, scan)) = scans.try_next().await? {
+            self.checked.bytes += pack.size;
+            if depth != Depth::Losses {
+                self.report_faults(&pack, &scan);
+            }
+            let needed = self.needed.contains_key(&pack.name);
+            if let Some(references) = references.as_deref_mut().filter(|_| needed) {
+                if depth == Depth::Members {
+                    self.checked.members += scan.whole.len() as u64;
+                }
+                references.add(&pack, scan);
+            }
+        }
+        Ok(())
     }
 
     /// Files of several segments are put together once each; an etcd file's own hash is checked with it.
@@ -263,7 +282,6 @@ impl Verification {
         snapshots: &[Snapshot],
         progress: &dyn Progress,
     ) -> Result<(), StoreError> {
-        progress.report(ProgressEvent::Stage("checking big files".to_owned()));
         let repository = Repository::over(Arc::clone(&self.backend));
         let mut seen: HashSet<ContentHash> = HashSet::new();
         for snapshot in snapshots {
@@ -273,6 +291,9 @@ impl Verification {
                     || self.damage.values().any(|damage| damage.snapshots.contains(&snapshot.number))
                 {
                     continue;
+                }
+                if self.checked.big_files == 0 {
+                    progress.report(ProgressEvent::Stage("checking big files".to_owned()));
                 }
                 let tree = match &mut tree {
                     Some(tree) => tree,
