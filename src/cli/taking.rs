@@ -6,9 +6,13 @@ use jiff::Timestamp;
 use snapback::cluster::Cluster;
 use snapback::snapshot::{CaptureOptions, ClusterCapture, Selection, UnlistableType, capture_cluster, series};
 use snapback::source::{Sources, capture_sources};
-use snapback::store::{ContentHash, Snapshot, SnapshotBody, SourceRecord, SourceState, StoreError, WrittenSnapshot};
+use snapback::store::backend::Backend as _;
+use snapback::store::{
+    ContentHash, Repository, Snapshot, SnapshotBody, SourceRecord, SourceState, StoreError, WrittenSnapshot,
+};
 
 use super::error::{Failure, Prefix};
+use super::exit::Exit;
 use super::live::PARALLEL;
 use super::progress::Shown;
 use super::session::{Opened, Session};
@@ -51,15 +55,32 @@ pub(crate) async fn take(
     request: &Request,
 ) -> Result<Taken, Failure> {
     let begun = Instant::now();
-    match attempt(session, opened, cluster, request, Mode::Incremental).await {
+    let outcome = match attempt(session, opened, cluster, request, Mode::Incremental).await {
         Err(Stopped::MustBeFull(error)) => {
             session.output.message(Prefix::Note, &format!("{error}; taking it again"));
             attempt(session, opened, cluster, request, Mode::Full).await
         }
         outcome => outcome,
+    };
+    match outcome {
+        Ok(taken) => Ok(Taken { seconds: begun.elapsed().as_secs_f64(), ..taken }),
+        Err(stopped) => Err(with_repository_gone(session, stopped.into_failure()).await),
     }
-    .map(|taken| Taken { seconds: begun.elapsed().as_secs_f64(), ..taken })
-    .map_err(Stopped::into_failure)
+}
+
+/// A repository that went away shows as a file that cannot be made or a log that is empty: that says nothing to anyone.
+async fn with_repository_gone(session: &Session<'_>, failure: Failure) -> Failure {
+    let backend = session.backend();
+    let place = backend.place();
+    if !matches!(Repository::open(backend).await, Err(StoreError::Missing { .. } | StoreError::NotARepository { .. })) {
+        return failure;
+    }
+    let text = format!("the repository at `{place}` went away while it was written to, and the snapshot with it");
+    let mut gone = Failure::new(Exit::Failed, text)
+        .hint("was its folder removed, or its disk unmounted? when it is back, run the command again")
+        .hint(format!("what lies at `{place}` now is only what was written since, and of no use"));
+    gone.causes = std::iter::once(failure.text).chain(failure.causes).collect();
+    gone
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
