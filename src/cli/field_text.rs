@@ -1,5 +1,7 @@
 //! A changed field as lines of a change review.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 use snapback::maintain::to_yaml;
@@ -140,11 +142,33 @@ pub(crate) fn printable(text: &str) -> String {
     safe
 }
 
+/// The same for a text of several lines.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON that steers no terminal and is the same JSON: such characters can only stand in its strings.
+pub(crate) fn printable_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_steering(letter) && letter != '\n' {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(letter);
+        }
+    }
+    safe
+}
+
 /// Control characters but the tab, and what cannot be seen: what turns the direction of writing, joins or separates
 /// letters or lines.
 pub(crate) fn is_steering(letter: char) -> bool {
     (letter.is_control() && letter != '\t')
-        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(letter, '\u{61c}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -185,6 +209,14 @@ mod tests {
     fn nothing_steers_the_terminal() {
         let line = text(Some(json!("a\u{1b}[2J")), Some(json!("b\n\u{1b}]0;x\u{7}\u{202e}")));
         assert!(!line.contains('\u{1b}') && !line.contains('\u{7}') && !line.contains('\u{202e}'), "{line:?}");
+    }
+
+    #[test]
+    fn json_without_what_steers_is_the_same_json() {
+        let value = json!({"a\u{1b}": ["\u{202e}b\u{7f}\u{85}", "\u{e0041}\u{feff}", "line\nline\ttab \"ü\""]});
+        let safe = printable_json(&format!("{value:#}\n"));
+        assert_eq!(serde_json::from_str::<Value>(&safe).unwrap(), value);
+        assert!(!safe.chars().any(|letter| is_steering(letter) && letter != '\n') && safe.contains('ü'), "{safe:?}");
     }
 
     #[test]

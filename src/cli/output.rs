@@ -14,6 +14,7 @@ use tokio::io::AsyncWrite;
 
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
+use super::field_text::printable_json;
 use super::table;
 
 /// The version of every JSON document: raised when a field is removed or changes its meaning.
@@ -67,6 +68,7 @@ impl Tone {
 pub(crate) struct Output {
     format: Format,
     quiet: bool,
+    terminal: bool,
     colour: bool,
     error_colour: bool,
     bars: MultiProgress,
@@ -84,10 +86,12 @@ impl Output {
     pub(crate) fn new(format: Format, quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let terminal = io::stdout().is_terminal();
         Self {
             format,
             quiet,
-            colour: !plain && format == Format::Text && io::stdout().is_terminal(),
+            terminal,
+            colour: !plain && format == Format::Text && terminal,
             error_colour: !plain && io::stderr().is_terminal(),
             bars: MultiProgress::new(),
             results: Mutex::new(Results { writer: io::BufWriter::new(io::stdout()), failed: None }),
@@ -102,6 +106,11 @@ impl Output {
     /// Whether progress and summaries are left out.
     pub(crate) const fn is_quiet(&self) -> bool {
         self.quiet
+    }
+
+    /// Whether results are shown on a terminal, which some characters would steer.
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// The progress bars that messages must not tear.
@@ -141,7 +150,8 @@ impl Output {
         if let serde_json::Value::Object(more) = document {
             fields.extend(more);
         }
-        self.line(&format!("{:#}", serde_json::Value::Object(fields)));
+        let text = format!("{:#}", serde_json::Value::Object(fields));
+        self.line(&if self.terminal { printable_json(&text) } else { text });
     }
 
     /// Nobody reads the results any more; there is no use in making more of them.

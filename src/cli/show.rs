@@ -1,15 +1,15 @@
 //! `snapback show SNAPSHOT[:PATH]`: what a snapshot is, or one thing inside of it.
 
-use std::io::IsTerminal as _;
-
 use serde_json::{Value, json};
 use snapback::maintain::to_yaml;
 use snapback::snapshot::ObjectPath;
-use snapback::store::{Snapshot, SnapshotTree, TreeEntry};
+use snapback::store::{EntryKind, Snapshot, SnapshotTree, TreeEntry};
 
+use super::advice::shell_word;
 use super::arguments::ShowArguments;
-use super::error::Failure;
+use super::error::{Failure, Prefix};
 use super::exit::Exit;
+use super::field_text::{printable, printable_json, printable_lines};
 use super::mask;
 use super::output::{Output, Tone, first_of};
 use super::session::Session;
@@ -34,7 +34,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &ShowArguments) -> Res
     let side = session.side(&opened, &name, None).await?;
     match tree_path::find(&side.tree, &path).await? {
         Found::Folder(folder) => Err(Failure::new(Exit::Usage, format!("`{folder}` is a folder"))
-            .hint(format!("run `snapback ls {}`", super::advice::shell_word(&arguments.snapshot)))),
+            .hint(format!("run `snapback ls {}`", shell_word(&arguments.snapshot)))),
         Found::File(path, entry) => {
             let shown = Shown { path: &path, entry: &entry, reveal: arguments.reveal, snapshot: side.document() };
             if let Some(place) = ObjectPath::parse(&path) {
@@ -67,7 +67,14 @@ async fn show_object(
     if output.is_json() {
         output.json("show", json!({"snapshot": shown.snapshot, "path": shown.path, "object": object}));
     } else {
-        output.raw(to_yaml(&object).as_bytes());
+        let yaml = to_yaml(&object);
+        if output.is_terminal() && printable_lines(&yaml) != yaml {
+            // JSON is YAML too, and the only form of it in which every character can be spelled out.
+            output.message(Prefix::Note, "shown as JSON, because it holds characters that steer a terminal");
+            output.line(&printable_json(&format!("{object:#}")));
+        } else {
+            output.raw(yaml.as_bytes());
+        }
     }
     Ok(Exit::Done)
 }
@@ -86,11 +93,19 @@ async fn show_file(output: &Output, tree: &SnapshotTree, shown: &Shown<'_>) -> R
         output.json("show", json!({"snapshot": shown.snapshot, "path": shown.path, "content": content}));
         return Ok(Exit::Done);
     }
-    if shown.path == "etcd/snapshot.db" && std::io::stdout().is_terminal() {
-        return Err(Failure::new(Exit::Refused, "`etcd/snapshot.db` is not for a terminal")
-            .hint("redirect it: `snapback show --reveal SNAPSHOT:etcd/snapshot.db > snapshot.db`"));
+    if !output.is_terminal() {
+        tree.copy_file(shown.entry, &mut output.writer()).await?;
+        return Ok(Exit::Done);
     }
-    tree.copy_file(shown.entry, &mut output.writer()).await?;
+    if matches!(shown.entry.kind, EntryKind::Parts(_)) {
+        let text = format!("`{}` is too big for a terminal", shown.path);
+        let file = shown.path.rsplit('/').next().unwrap_or(shown.path);
+        return Err(Failure::new(Exit::Refused, text).hint(format!("redirect it: `> {}`", shell_word(file))));
+    }
+    let bytes = tree.blob(&shown.entry.hash).await?;
+    let text = String::from_utf8_lossy(&bytes);
+    // Files of these folders are JSON, and stay it.
+    output.raw(if described { printable_json(&text) } else { printable_lines(&text) }.as_bytes());
     Ok(Exit::Done)
 }
 
@@ -101,9 +116,9 @@ fn not_json(path: &str, error: &serde_json::Error) -> Failure {
 
 fn describe(output: &Output, snapshot: &Snapshot) {
     let body = &snapshot.body;
-    let label = if body.label.is_empty() { String::new() } else { format!(" {}", body.label) };
+    let label = if body.label.is_empty() { String::new() } else { format!(" {}", printable(&body.label)) };
     output.line(&output.paint(Tone::Bold, &format!("snapshot #{} ({}){label}", snapshot.number, snapshot.id.short())));
-    let row = |name: &str, value: &str| output.line(&format!("  {name:<10} {value}"));
+    let row = |name: &str, value: &str| output.line(&format!("  {name:<10} {}", printable(value)));
     row("taken", &format!("{} by {}", when(body.time), body.tool));
     if !body.cluster.is_empty() {
         row("of", &format!("context `{}`, Kubernetes {}, cluster {}", body.context, body.kubernetes, body.cluster));

@@ -5,6 +5,7 @@ use snapback::store::{Snapshot, SourceState};
 
 use super::error::Failure;
 use super::exit::Exit;
+use super::field_text::printable;
 use super::session::Session;
 use super::table;
 
@@ -31,12 +32,12 @@ pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
                 format!("#{}", snapshot.number),
                 snapshot.id.short(),
                 when(body.time),
-                body.context.clone(),
-                body.label.clone(),
+                printable(&body.context),
+                printable(&body.label),
                 table::thousands(body.objects),
                 table::bytes(body.bytes),
                 state(snapshot).to_owned(),
-                if body.scope.is_empty() { String::new() } else { body.scope.replace('\n', " ") },
+                printable(&body.scope),
             ]
         })
         .collect();

@@ -24,6 +24,38 @@ fn on_a_terminal(snapback: &Snapback, arguments: &str, variables: &[(&str, &str)
 }
 
 #[test]
+fn what_would_steer_a_terminal_is_spelled_out_on_one_and_left_alone_in_a_pipe() {
+    let cluster = ControlPlane::shared();
+    cluster.kubectl(&["create", "namespace", "cli-steering"]);
+    cluster.kubectl_with_input(
+        &["create", "-f", "-"],
+        r#"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: cli-steering}, data: {text: "one\n\u202etwo \x7f\x1b[2J\n"}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: plain, namespace: cli-steering}, data: {text: "one\ntwo\n"}}"#,
+    );
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup", "--only", "cm/cli-steering"]);
+    let text = "one\n\u{202e}two \u{7f}\u{1b}[2J\n";
+    let steers = |text: &str| text.contains(['\u{202e}', '\u{7f}']) || text.contains("\u{1b}[2J");
+    for (arguments, data) in
+        [("show 1:cm/cli-steering/a", "/data/text"), ("show 1:cm/cli-steering/a --output json", "/object/data/text")]
+    {
+        let (code, shown) = on_a_terminal(&snapback, arguments, &[], "");
+        assert!(code == 0 && !steers(&shown), "{shown:?}");
+        let json = shown.split_once('{').map(|(_, rest)| format!("{{{rest}")).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(document.pointer(data).unwrap(), text);
+    }
+    let (_, plain) = on_a_terminal(&snapback, "show 1:cm/cli-steering/plain", &[], "");
+    assert!(plain.contains("  text: |\r\n    one\r\n    two\r\n"), "{plain:?}");
+    // In a pipe everything is as it is.
+    assert!(steers(&snapback.ok(&["show", "1:cm/cli-steering/a", "--output", "json"]).stdout));
+    let yaml = snapback.ok(&["show", "1:cm/cli-steering/a"]).stdout;
+    assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&yaml).unwrap()["data"]["text"], text);
+}
+
+#[test]
 fn a_restore_asks_once_and_only_a_yes_is_a_yes() {
     let cluster = ControlPlane::shared();
     cluster.apply(
