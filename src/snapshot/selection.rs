@@ -126,7 +126,10 @@ impl Selection {
 
     /// Nothing is left out.
     pub fn is_everything(&self) -> bool {
-        self.only.is_empty() && self.exclude.is_empty() && self.scope == Scope::Everything
+        self.only.is_empty()
+            && self.exclude.is_empty()
+            && self.scope == Scope::Everything
+            && self.within.as_ref().is_none_or(|within| within.is_everything())
     }
 
     /// Some object of this type may be meant.
@@ -329,6 +332,10 @@ mod tests {
         assert!(selection.may_include_type("", "secrets") && !selection.may_include_type("apps", "deployments"));
         assert_eq!(selection.namespaces("", "secrets"), Some(["tenant-a".to_owned()].into()));
         assert_eq!(selection.canonical_text(), "only=cm only=secrets only=*/tenant-a");
+        // All of a part is that part: a restore of one must not take the rest for something to delete.
+        let all = Selection::everything().within(only(&["cm"])).within(Selection::everything());
+        assert!(!all.is_everything() && hits(&all) == [true, false, false, false, false]);
+        assert!(Selection::everything().within(Selection::everything()).is_everything());
     }
 
     #[test]

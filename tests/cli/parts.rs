@@ -16,7 +16,11 @@ fn a_snapshot_of_a_part_says_nothing_about_the_rest() {
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: cli-parts}, data: {mode: production}}
 ---
-{apiVersion: v1, kind: Secret, metadata: {name: b, namespace: cli-parts}, stringData: {c: d}}",
+{apiVersion: v1, kind: Secret, metadata: {name: b, namespace: cli-parts}, stringData: {c: d}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: cli-parts-beside}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: cli-parts-beside}}",
     );
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);
