@@ -1,6 +1,6 @@
 //! What to do about an error of the library: exit code and the exact next command.
 
-use snapback::cluster::ClusterError;
+use snapback::cluster::{ClusterError, TlsProblem};
 use snapback::config::ConfigError;
 use snapback::snapshot::{CaptureError, SelectionError};
 use snapback::source::SourceError;
@@ -79,7 +79,12 @@ impl From<ClusterError> for Failure {
             ClusterError::Credentials { user, .. } => {
                 failure.hint(format!("run `kubectl auth whoami` to see what is wrong with user `{user}`"))
             }
-            ClusterError::Tls { .. } => failure.hint("the kubeconfig's certificate-authority-data must be this cluster's"),
+            ClusterError::Tls { problem, .. } => match problem {
+                TlsProblem::UnknownAuthority => failure.hint("is the kubeconfig of another cluster, or of this one before it was made anew? its certificate-authority-data must be this cluster's (on Talos: `talosctl kubeconfig`)"),
+                TlsProblem::WrongName { .. } => failure.hint("reach the server by a name that its certificate has: change `server` in the kubeconfig, or set `tls-server-name` beside it"),
+                TlsProblem::NotNow { .. } => failure.hint("is this machine's clock right? if it is, the API server's certificate must be renewed"),
+                _ => failure,
+            },
             ClusterError::NotReady { .. } => failure.hint("wait until `kubectl get --raw /readyz` says ok, then run the command again"),
             ClusterError::Api(answer) if answer.status == 403 => {
                 failure.hint("deploy/backup-only-rbac.yaml has the permissions that a backup needs")

@@ -40,6 +40,33 @@ fn colon(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
 }
 
+/// Why a server is not trusted, as far as there is something to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsProblem {
+    /// Another authority than the kubeconfig's signed its certificate, or one of the same name with another key.
+    #[error("its certificate is not signed by the authority in the kubeconfig")]
+    UnknownAuthority,
+    /// Its certificate is for other names.
+    #[error("its certificate is for another name ({problem})")]
+    WrongName {
+        /// Which names, in the TLS library's words.
+        problem: String,
+    },
+    /// Its certificate has expired or is not valid yet.
+    #[error("its certificate is not valid now ({problem})")]
+    NotNow {
+        /// When it is, in the TLS library's words.
+        problem: String,
+    },
+    /// Anything else.
+    #[error("{problem}")]
+    Other {
+        /// The TLS library's words.
+        problem: String,
+    },
+}
+
 /// A cluster that could not be reached, or an answer that does not help.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -100,7 +127,7 @@ pub enum ClusterError {
         /// Its URL.
         server: String,
         /// What is wrong.
-        problem: String,
+        problem: TlsProblem,
     },
     /// The user's credentials could not be had (exec plugin, OIDC, token file).
     #[error("no credentials for user `{user}`: {problem}")]

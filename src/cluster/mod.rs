@@ -18,7 +18,7 @@ pub use connect::Cluster;
 pub(crate) use connect::parse;
 pub(crate) use discovery::CRDS_URL;
 pub use discovery::{ApiServices, CustomResourceDefinition, DiscoveryDocuments, discover};
-pub use error::{ApiError, Cause, ClusterError};
+pub use error::{ApiError, Cause, ClusterError, TlsProblem};
 pub use kubeconfig::ConnectOptions;
 pub use list::{ListError, ListPage, ListReader};
 pub use served_type::{ServedType, TypeOrigin};

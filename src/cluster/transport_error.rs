@@ -7,11 +7,13 @@ use std::io;
 
 use kube::client::AuthError;
 
+use super::error::TlsProblem;
+
 /// Why there was no answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TransportFault {
     TimedOut,
-    Tls(String),
+    Tls(TlsProblem),
     Credentials(String),
     Broken(String),
 }
@@ -42,16 +44,37 @@ impl TransportFault {
 
 fn meaning(error: &(dyn Error + 'static)) -> Option<TransportFault> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(TransportFault::Tls(tls.to_string()));
+        return Some(TransportFault::Tls(tls_problem(tls)));
     }
     if let Some(auth) = error.downcast_ref::<AuthError>() {
         return Some(TransportFault::Credentials(credentials(auth)));
     }
     if let Some(kube::Error::RustlsTls(tls)) = error.downcast_ref::<kube::Error>() {
-        return Some(TransportFault::Tls(tls.to_string()));
+        return Some(TransportFault::Tls(TlsProblem::Other { problem: tls.to_string() }));
     }
     let io = error.downcast_ref::<io::Error>()?;
     (io.kind() == io::ErrorKind::TimedOut).then_some(TransportFault::TimedOut)
+}
+
+fn tls_problem(error: &rustls::Error) -> TlsProblem {
+    use rustls::CertificateError as Certificate;
+    let problem = error.to_string();
+    match error {
+        // Authorities of Kubernetes often share one name, so that only the signature tells them apart.
+        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
+            TlsProblem::UnknownAuthority
+        }
+        rustls::Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => TlsProblem::WrongName { problem },
+        rustls::Error::InvalidCertificate(
+            Certificate::Expired
+            | Certificate::ExpiredContext { .. }
+            | Certificate::NotValidYet
+            | Certificate::NotValidYetContext { .. },
+        ) => TlsProblem::NotNow { problem },
+        _ => TlsProblem::Other { problem },
+    }
 }
 
 /// A plugin's output may hold a token, and kube's own text quotes it.
@@ -69,13 +92,18 @@ fn credentials(error: &AuthError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::TransportFault;
+    use super::{TlsProblem, TransportFault};
     use std::io;
 
     #[test]
     fn what_is_wrapped_is_found() {
         let tls = io::Error::other(rustls::Error::DecryptError);
-        assert_eq!(TransportFault::of(&tls), TransportFault::Tls("cannot decrypt peer's message".to_owned()));
+        assert_eq!(
+            TransportFault::of(&tls),
+            TransportFault::Tls(TlsProblem::Other { problem: "cannot decrypt peer's message".to_owned() })
+        );
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert_eq!(TransportFault::of(&io::Error::other(unknown)), TransportFault::Tls(TlsProblem::UnknownAuthority));
         let late = io::Error::other(io::Error::from(io::ErrorKind::TimedOut));
         assert_eq!(TransportFault::of(&late), TransportFault::TimedOut);
         let gone = io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused));

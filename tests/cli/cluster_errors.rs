@@ -139,6 +139,42 @@ fn someone_without_rights_and_someone_whose_certificate_expired_are_told_so() {
 }
 
 #[test]
+fn a_server_that_is_not_trusted_is_told_by_what_there_is_to_do_about_it() {
+    let cluster = ControlPlane::shared();
+    let snapback = Snapback::new().hiding(cluster.server(), "SERVER");
+    let changed = |key: &str, value: &str| {
+        let text = fs::read_to_string(cluster.kubeconfig()).unwrap();
+        let mut config: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let server = &mut config["clusters"][0]["cluster"];
+        if key == "certificate-authority" {
+            server.as_object_mut().unwrap().remove("certificate-authority-data");
+        }
+        server[key] = value.into();
+        let path = snapback.home().join(key);
+        fs::write(&path, config.to_string()).unwrap();
+        snapback.run(&["backup", "--kubeconfig", path.to_str().unwrap()])
+    };
+    snapback.ok(&["init"]);
+    let stranger = rcgen::generate_simple_self_signed(["stranger".to_owned()]).unwrap().cert.pem();
+    fs::write(snapback.home().join("ca.crt"), stranger).unwrap();
+    let run = changed("certificate-authority", snapback.home().join("ca.crt").to_str().unwrap());
+    assert_snapshot!(run.all(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: no trusted connection to SERVER: its certificate is not signed by the authority in the kubeconfig
+    hint: is the kubeconfig of another cluster, or of this one before it was made anew? its certificate-authority-data must be this cluster's (on Talos: `talosctl kubeconfig`)
+    ");
+    assert_snapshot!(changed("tls-server-name", "cozystack.example").all(), @r#"
+    exit 1
+    --- stdout
+    --- stderr
+    error: no trusted connection to SERVER: its certificate is for another name (invalid peer certificate: certificate not valid for name "cozystack.example"; certificate is only valid for IpAddress(127.0.0.1), DnsName("localhost"), DnsName("kubernetes"), DnsName("kubernetes.default") or DnsName("kubernetes.default.svc"))
+    hint: reach the server by a name that its certificate has: change `server` in the kubeconfig, or set `tls-server-name` beside it
+    "#);
+}
+
+#[test]
 fn types_that_may_not_be_listed_make_the_snapshot_partial_with_its_own_exit_code() {
     let cluster = ControlPlane::shared();
     cluster.apply(
