@@ -40,6 +40,7 @@ impl From<StoreError> for Failure {
             StoreError::Unclear { .. } => failure.hint("run `snapback snapshots` to see whether it is there"),
             StoreError::Contended { .. } => failure.hint("run the command again"),
             StoreError::Backend(error) => failure.advised_by_backend(error),
+            StoreError::Local { source, .. } => failure.advised_by_system(source),
             _ => failure,
         }
     }
@@ -52,12 +53,18 @@ impl From<BackendError> for Failure {
 }
 
 impl Failure {
+    fn advised_by_system(self, error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::PermissionDenied => self.hint("this user may not read or write the repository: run as the user that it belongs to, or copy it to where this one may write"),
+            std::io::ErrorKind::ReadOnlyFilesystem => self.hint("the repository lies on a file system that is mounted read-only: copy it to another one to add to it"),
+            _ => self,
+        }
+    }
+
     fn advised_by_backend(self, error: &BackendError) -> Self {
         match error {
             BackendError::Full { .. } => self.hint("nothing was committed; free some space and run the command again"),
-            BackendError::Failed { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                self.hint("the repository belongs to another user; run as that user")
-            }
+            BackendError::Failed { source, .. } => self.advised_by_system(source),
             BackendError::Unsuitable { .. } => self.hint("name a folder on a local file system with --repo"),
             _ => self,
         }

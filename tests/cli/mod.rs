@@ -13,5 +13,6 @@ mod repository;
 mod rights;
 mod story;
 mod terminal;
+mod unwritable;
 mod usage;
 mod watched;
