@@ -7,6 +7,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use super::exit;
 use super::output::Format;
 
+/// Where the repository is, for all commands of a shell.
+pub(crate) const REPOSITORY_VARIABLE: &str = "SNAPBACK_REPOSITORY";
+
 /// Take exact snapshots of a CozyStack management cluster, keep them where they can be checked, put one back
 #[derive(Debug, Parser)]
 #[command(name = "snapback", version, about, arg_required_else_help = true, max_term_width = 100, after_help = exit::TABLE)]
@@ -22,7 +25,7 @@ pub(crate) struct Arguments {
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Everywhere {
     /// Use the repository in this folder [default: the configuration's, else ./snapshots]
-    #[arg(long, global = true, value_name = "PATH", env = "SNAPBACK_REPOSITORY", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, value_name = "PATH", env = REPOSITORY_VARIABLE, value_hint = ValueHint::DirPath)]
     pub(crate) repo: Option<PathBuf>,
     /// Read settings from this file [default: snapback.yaml, where there is one]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]

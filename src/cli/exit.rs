@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     Damaged = 5,
     /// The live system moved since the plan was made.
     PlanStale = 10,
-    /// Interrupted by the user.
+    /// Interrupted by the user, or by the system with SIGTERM: both mean the same, and one code is easier to handle.
     Interrupted = 130,
 }
 
@@ -39,10 +39,10 @@ impl From<Exit> for std::process::ExitCode {
 pub(crate) const TABLE: &str = "\
 Exit codes:
   0    done
-  1    failed; for `diff --exit-code`: there are differences
+  1    failed; for `diff --exit-code`: there are differences; for `restore`: something is not as it was
   2    wrong usage
   3    done, but partial: something is missing and was named
   4    refused by a check, nothing was changed
   5    damage found
   10   the cluster moved since the plan was made
-  130  interrupted; nothing was committed, or a restore says how far it came";
+  130  interrupted (Ctrl-C or SIGTERM); nothing was committed, or a restore says how far it came";

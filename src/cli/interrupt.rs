@@ -1,4 +1,4 @@
-//! Ctrl-C: a command stops where it is and commits nothing, unless it already began to commit.
+//! Ctrl-C, or SIGTERM, which means the same: a command stops where it is and commits nothing, unless it already began to commit.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -177,7 +177,7 @@ pub(crate) fn outcome(output: &Output, applied: &Applied, proof: &Proof) {
         let text = match &unexplained.difference {
             Difference::Missing => "is in the snapshot and not in the cluster".to_owned(),
             Difference::Extra => "is in the cluster and not in the snapshot".to_owned(),
-            Difference::Fields { fields } => format!("differs in {}", fields.join(", ")),
+            Difference::Fields { fields } => format!("differs in {}", field_list(fields)),
         };
         let line = format!("  unexplained: {} {}", subject(&unexplained.path), printable(&text));
         output.line(&output.paint(Tone::Red, &line));

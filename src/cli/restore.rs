@@ -9,7 +9,8 @@ use snapback::snapshot::{Scope, Selection};
 use snapback::source::Sources;
 use snapback::store::Snapshot;
 
-use super::arguments::RestoreArguments;
+use super::advice::shell_word;
+use super::arguments::{REPOSITORY_VARIABLE, RestoreArguments};
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::live::{Origin, Side};
@@ -124,7 +125,7 @@ async fn carry_out(
             Exit::PlanStale,
             "the cluster moved while you were reading the plan; nothing was changed",
         )
-        .hint(format!("run `snapback restore {}` again", snapshot.number)));
+        .hint(format!("run `{}` again and read the new plan", command(session, arguments, snapshot.number))));
     }
     let more = needed_rights(&second).difference(&needed_rights(first)).cloned().collect();
     let missing = rights::missing(output, cluster, &more).await?;
@@ -134,8 +135,9 @@ async fn carry_out(
     session.interrupt.writing(
         "interrupted in the middle of a restore; some objects are back and others are not",
         format!(
-            "`snapback restore {}` goes on, `snapback restore {}` goes back to what was there before",
-            snapshot.number, before.number
+            "`{}` goes on, `{}` goes back to what was there before",
+            command(session, arguments, snapshot.number),
+            command(session, arguments, before.number)
         ),
     );
     let applied = apply(cluster, &second, &live, &wanted.tree, options, &shown).await.map_err(restore_failure)?;
@@ -160,12 +162,35 @@ async fn carry_out(
         output.message(
             Prefix::Hint,
             &format!(
-                "`snapback diff {} live` shows the differences, `snapback restore {}` goes back to what was there before",
-                snapshot.number, before.number
+                "`snapback diff {} live` shows the differences, `{}` goes back to what was there before",
+                snapshot.number,
+                command(session, arguments, before.number)
             ),
         );
     }
     Ok(Exit::Failed)
+}
+
+/// The restore of a snapshot as it can be typed, from the same place and of the same part as this one: without the
+/// patterns a hint would put back far more than was meant.
+fn command(session: &Session<'_>, arguments: &RestoreArguments, snapshot: impl std::fmt::Display) -> String {
+    let mut line = format!("snapback restore {}", shell_word(&snapshot.to_string()));
+    let everywhere = session.everywhere;
+    let repo = everywhere.repo.as_ref().filter(|_| std::env::var_os(REPOSITORY_VARIABLE).is_none());
+    let places =
+        [("repo", repo), ("config", everywhere.config.as_ref()), ("kubeconfig", everywhere.kubeconfig.as_ref())];
+    for (option, place) in places {
+        place.iter().for_each(|place| line.push_str(&format!(" --{option} {}", shell_word(&place.to_string_lossy()))));
+    }
+    everywhere.context.iter().for_each(|context| line.push_str(&format!(" --context {}", shell_word(context))));
+    for (option, values) in [("only", &everywhere.only), ("exclude", &everywhere.exclude), ("force", &arguments.force)]
+    {
+        values.iter().for_each(|value| line.push_str(&format!(" --{option} {}", shell_word(value))));
+    }
+    if arguments.from_another_cluster {
+        line.push_str(" --from-another-cluster");
+    }
+    line
 }
 
 /// What a plan does, without what it is bound to.
@@ -234,7 +259,7 @@ async fn consent(session: &Session<'_>, arguments: &RestoreArguments, name: &str
     let refused = |text: &str| Failure::new(Exit::Refused, text);
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(refused("a restore changes the cluster and there is no terminal to ask on; nothing was changed")
-            .hint(format!("run `snapback restore {} --yes`", super::advice::shell_word(name))));
+            .hint(format!("run `{} --yes`", command(session, arguments, name))));
     }
     session.output.finish()?;
     session.output.question("restore it so? a snapshot of what is there now is taken first [y/N] ");

@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of a backup: nothing is committed, nothing is left running, exit code 130.
+//! Ctrl-C or SIGTERM in the middle of a backup: nothing is committed, nothing is left running, exit code 130.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -13,7 +13,7 @@ use crate::harness::control_plane::ControlPlane;
 use crate::harness::snapback::Snapback;
 
 #[test]
-fn ctrl_c_in_the_middle_of_a_backup_commits_nothing() {
+fn ctrl_c_or_sigterm_in_the_middle_of_a_backup_commits_nothing() {
     let cluster = ControlPlane::shared();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);
@@ -24,22 +24,25 @@ fn ctrl_c_in_the_middle_of_a_backup_commits_nothing() {
         marker = marker.display()
     );
     fs::write(snapback.home().join("snapback.yaml"), config).unwrap();
-    let child = snapback.command(&["backup"]).spawn().unwrap();
-    while fs::read_to_string(&marker).map_or(true, |text| !text.ends_with('\n')) {
-        sleep(Duration::from_millis(20));
-    }
-    signal("-INT", &child.id().to_string());
-    let run = snapback.take(child.wait_with_output().unwrap());
-    let stderr: Vec<&str> =
-        run.stderr.lines().filter(|line| line.starts_with("error") || line.starts_with("hint")).collect();
-    assert_eq!(run.code, 130, "{}", run.all());
-    assert_snapshot!(stderr.join("\n"), @"error: interrupted; nothing was committed");
-    assert_snapshot!(run.stdout, @"");
-    assert_eq!(snapback.json(&["snapshots", "--config", "/dev/null"])["snapshots"], serde_json::json!([]));
-    // The command that was to bring the file is gone with it.
-    let pid = fs::read_to_string(&marker).unwrap();
-    while Path::new("/proc").join(pid.trim()).join("exe").exists() {
-        sleep(Duration::from_millis(20));
+    for name in ["-INT", "-TERM"] {
+        let child = snapback.command(&["backup"]).spawn().unwrap();
+        while fs::read_to_string(&marker).map_or(true, |text| !text.ends_with('\n')) {
+            sleep(Duration::from_millis(20));
+        }
+        signal(name, &child.id().to_string());
+        let run = snapback.take(child.wait_with_output().unwrap());
+        let stderr: Vec<&str> =
+            run.stderr.lines().filter(|line| line.starts_with("error") || line.starts_with("hint")).collect();
+        assert_eq!(run.code, 130, "{}", run.all());
+        assert_eq!(stderr.join("\n"), "error: interrupted; nothing was committed");
+        assert_eq!(run.stdout, "");
+        assert_eq!(snapback.json(&["snapshots", "--config", "/dev/null"])["snapshots"], serde_json::json!([]));
+        // The command that was to bring the file is gone with it.
+        let pid = fs::read_to_string(&marker).unwrap();
+        while Path::new("/proc").join(pid.trim()).join("exe").exists() {
+            sleep(Duration::from_millis(20));
+        }
+        fs::remove_file(&marker).unwrap();
     }
     fs::remove_file(snapback.home().join("snapback.yaml")).unwrap();
     assert_eq!(snapback.json(&["backup"])["snapshot"]["number"], 1);
@@ -77,7 +80,7 @@ fn ctrl_c_in_the_middle_of_a_restore_says_how_to_go_on_and_how_to_go_back() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
     assert_snapshot!(rest, @r"
     error: interrupted in the middle of a restore; some objects are back and others are not
-    hint: `snapback restore 1` goes on, `snapback restore 2` goes back to what was there before
+    hint: `snapback restore 1 --only cm/cli-interrupt` goes on, `snapback restore 2 --only cm/cli-interrupt` goes back to what was there before
     ");
     patch("null");
 }

@@ -13,6 +13,7 @@ mod repository;
 mod rights;
 mod story;
 mod terminal;
+mod unexplained;
 mod unwritable;
 mod usage;
 mod watched;

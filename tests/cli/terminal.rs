@@ -1,14 +1,21 @@
 //! On a terminal: the question before a restore, colours, and no colours where they are not wanted. The terminal is
 //! util-linux's `script`.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
 
 use crate::harness::control_plane::ControlPlane;
 use crate::harness::snapback::Snapback;
 
 /// Runs a command on a terminal and types an answer.
 fn on_a_terminal(snapback: &Snapback, arguments: &str, variables: &[(&str, &str)], typed: &str) -> (i32, String) {
+    let mut child = started_on_a_terminal(snapback, arguments, variables);
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn started_on_a_terminal(snapback: &Snapback, arguments: &str, variables: &[(&str, &str)]) -> Child {
     let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_snapback"));
     let plain = snapback.command::<&str>(&[]);
     let mut script = Command::new("script");
@@ -17,10 +24,7 @@ fn on_a_terminal(snapback: &Snapback, arguments: &str, variables: &[(&str, &str)
         script.env(name, value.unwrap_or_default());
     }
     script.env("TERM", "xterm").envs(variables.iter().copied()).current_dir(snapback.home());
-    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
@@ -88,4 +92,37 @@ fn a_restore_asks_once_and_only_a_yes_is_a_yes() {
     assert!(coloured.contains("\u{1b}[32mno damage\u{1b}[0m"), "{coloured}");
     let (_, plain) = on_a_terminal(&snapback, "verify", &[("NO_COLOR", "1")], "");
     assert!(!plain.contains("\u{1b}[32m") && plain.contains("no damage"), "{plain}");
+}
+
+#[test]
+fn a_plan_that_is_not_the_one_that_was_read_changes_nothing() {
+    let cluster = ControlPlane::shared();
+    cluster.apply(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: cli-moved}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: cli-moved}, data: {mode: production}}",
+    );
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup"]);
+    cluster.kubectl(&["patch", "cm", "a", "-n", "cli-moved", "--type=merge", "-p", r#"{"data":{"mode":"test"}}"#]);
+    let restore = "restore 1 --only cm/cli-moved/a --only cm/cli-moved/b";
+    let mut child = started_on_a_terminal(&snapback, restore, &[]);
+    let mut shown = Vec::new();
+    let mut stdout = child.stdout.take().unwrap();
+    while !shown.ends_with(b"[y/N] ") {
+        let mut byte = [0];
+        assert_eq!(stdout.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&shown));
+        shown.extend(byte);
+    }
+    // While the plan is read, the cluster goes on.
+    cluster.kubectl(&["create", "configmap", "b", "-n", "cli-moved"]);
+    child.stdin.take().unwrap().write_all(b"y\n").unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(10), "{rest}");
+    assert!(rest.contains("the cluster moved while you were reading the plan; nothing was changed"), "{rest}");
+    assert!(rest.contains(&format!("run `snapback {restore}` again")), "{rest}");
+    assert_eq!(cluster.kubectl(&["get", "cm", "-n", "cli-moved", "a", "-o", "jsonpath={.data.mode}"]), "test");
+    cluster.kubectl(&["get", "cm", "-n", "cli-moved", "b"]);
 }
