@@ -13,7 +13,7 @@ use super::backend::sweep_spool;
 use super::error::StoreError;
 use super::hash::ContentHash;
 use super::history::{History, Snapshot};
-use super::pack::PackKind;
+use super::pack::{MemberKind, PackKind};
 use super::repository::Repository;
 use super::snapshot_tree::SnapshotTree;
 use super::snapshot_writer::{Basis, SnapshotWriter};
@@ -109,10 +109,10 @@ async fn verified_tree(repository: &Repository, parent: &Snapshot) -> Option<Sna
                 EntryKind::Tree | EntryKind::Sub => waiting.push(entry.hash),
                 EntryKind::Parts(list) => {
                     let segments = super::segments::SegmentList::parse(&tree.blob(&list).await.ok()?)?;
-                    segments.iter().all(|(hash, _)| tree.reader().contains(hash)).then_some(())?;
+                    segments.iter().all(|(hash, _)| tree.reader().contains(MemberKind::Object, hash)).then_some(())?;
                 }
                 EntryKind::Blob | EntryKind::Exec | EntryKind::Link => {
-                    tree.reader().contains(&entry.hash).then_some(())?;
+                    tree.reader().contains(MemberKind::Object, &entry.hash).then_some(())?;
                 }
             }
         }

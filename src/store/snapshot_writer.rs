@@ -106,8 +106,11 @@ impl SnapshotWriter {
         self.parent.as_ref()
     }
 
+    /// A content that need not be written.
     fn is_known(&self, hash: &ContentHash) -> bool {
-        self.packs.contains(hash) || self.parent.as_ref().is_some_and(|parent| parent.reader().contains(hash))
+        let kind = MemberKind::Object;
+        self.packs.contains(kind, hash)
+            || self.parent.as_ref().is_some_and(|parent| parent.reader().contains(kind, hash))
     }
 
     /// Adds a file. A path given twice is an error.
@@ -217,20 +220,20 @@ impl SnapshotWriter {
     pub async fn finish(mut self) -> Result<WrittenSnapshot, StoreError> {
         let mut used: BTreeSet<usize> = BTreeSet::new();
         let parents = self.parent.as_ref().map(|parent| parent.reader().layers()).unwrap_or_default();
-        let mut inherit = |hash: &ContentHash| used.extend(parents.first().and_then(|layer| layer.pack_of(hash)));
-        let listed = self.lists.iter().map(|(hash, _)| *hash);
-        for hash in self.files.contents().chain(self.segments.iter().copied()).chain(listed) {
-            if !self.packs.contains(&hash) {
-                inherit(&hash);
+        let mut inherit =
+            |kind, hash: &ContentHash| used.extend(parents.first().and_then(|layer| layer.pack_of(kind, hash)));
+        for hash in self.files.contents().chain(self.segments.iter().copied()) {
+            if !self.packs.contains(MemberKind::Object, &hash) {
+                inherit(MemberKind::Object, &hash);
             }
         }
         let built = self.files.build()?;
         let group = FrameGroup::Apart(TREES.to_owned());
         for (hash, bytes) in self.lists.into_iter().chain(built.trees) {
-            let in_parent = parents.iter().any(|layer| layer.contains(&hash));
+            let in_parent = parents.iter().any(|layer| layer.contains(MemberKind::Tree, &hash));
             if in_parent {
-                inherit(&hash);
-            } else if !self.packs.contains(&hash) {
+                inherit(MemberKind::Tree, &hash);
+            } else if !self.packs.contains(MemberKind::Tree, &hash) {
                 self.packs.add(MemberKind::Tree, hash, &bytes, &group).await?;
             }
         }

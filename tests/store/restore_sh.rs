@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use snapback::store::backend::{Backend, LocalBackend};
 use snapback::store::{Blob, ContentHash, EntryKind, FrameGroup, Repository, Snapshot, encode_name};
 
@@ -136,6 +137,38 @@ async fn the_script_rebuilds_every_snapshot() {
     }
     let listed = String::from_utf8(place.run(&["list"]).stdout).unwrap();
     assert_eq!(listed.lines().count(), 3, "{listed}");
+}
+
+#[tokio::test]
+async fn a_content_with_the_bytes_of_a_tree_or_a_list_is_rebuilt_all_the_same() {
+    // An empty list of segments, and then an empty file; in one snapshot, and in one after the other.
+    for in_one in [true, false] {
+        let place = Place::new().await;
+        let repository = Repository::open(Arc::clone(&place.backend)).await.unwrap();
+        let mut content = files(&[("a", "b")]);
+        let tree = {
+            let mut writer = repository.begin(series()).await.unwrap();
+            fill(&mut writer, &content).await.unwrap();
+            if in_one {
+                writer.put("files/empty", Blob::new(Bytes::new()), FrameGroup::Shared).await.unwrap();
+            }
+            writer.put_stream("etcd/none", [].as_slice()).await.unwrap();
+            let written = writer.finish().await.unwrap();
+            let root = written.tree().blob(&written.tree().root()).await.unwrap().to_vec();
+            repository.commit(written, body()).await.unwrap();
+            root
+        };
+        content.insert("files/empty".to_owned(), Vec::new());
+        if in_one {
+            content.insert("etcd/none".to_owned(), Vec::new());
+            assert!(place.restore("1", "out") == content);
+            continue;
+        }
+        // The text of a tree that the parent has.
+        content.insert("files/tree".to_owned(), tree);
+        committed(&place, &content).await;
+        assert!(place.restore("2", "out") == content);
+    }
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ const TAR_BLOCK: u64 = 512;
 pub(crate) const TAR_END_BYTES: usize = 1024;
 
 /// What a member is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MemberKind {
     /// A content, `o/<sha256>`.
     Object,

@@ -97,7 +97,9 @@ struct IndexedPack {
 #[derive(Debug, Default)]
 pub(crate) struct PackIndex {
     packs: Vec<IndexedPack>,
-    blobs: HashMap<ContentHash, BlobPlace>,
+    /// By kind too: a content can have the bytes of a tree (an empty file and an empty list), and to read the one
+    /// where the other lies would be right, but `restore.sh` goes by their names.
+    blobs: HashMap<(MemberKind, ContentHash), BlobPlace>,
 }
 
 impl PackIndex {
@@ -126,7 +128,7 @@ impl PackIndex {
         let mut raw_offset = 0;
         for member in &contents.members {
             if member.kind != MemberKind::Snapshot {
-                self.add_member(number, member.hash, raw_offset, member.size);
+                self.add_member(number, member.kind, member.hash, raw_offset, member.size);
             }
             raw_offset += member_span(member.size);
         }
@@ -143,8 +145,8 @@ impl PackIndex {
     }
 
     /// A member whose header begins at `raw_offset` of the pack's tar stream.
-    pub(crate) fn add_member(&mut self, pack: u32, hash: ContentHash, raw_offset: u64, size: u64) {
-        self.blobs.entry(hash).or_insert(BlobPlace { pack, raw_offset, size });
+    pub(crate) fn add_member(&mut self, pack: u32, kind: MemberKind, hash: ContentHash, raw_offset: u64, size: u64) {
+        self.blobs.entry((kind, hash)).or_insert(BlobPlace { pack, raw_offset, size });
     }
 
     /// The next frame of a pack.
@@ -165,13 +167,13 @@ impl PackIndex {
         }
     }
 
-    pub(crate) fn contains(&self, hash: &ContentHash) -> bool {
-        self.blobs.contains_key(hash)
+    pub(crate) fn contains(&self, kind: MemberKind, hash: &ContentHash) -> bool {
+        self.blobs.contains_key(&(kind, *hash))
     }
 
     /// The pack that holds a blob, by its place in [`Self::packs`].
-    pub(crate) fn pack_of(&self, hash: &ContentHash) -> Option<usize> {
-        self.blobs.get(hash).map(|place| place.pack as usize)
+    pub(crate) fn pack_of(&self, kind: MemberKind, hash: &ContentHash) -> Option<usize> {
+        self.blobs.get(&(kind, *hash)).map(|place| place.pack as usize)
     }
 
     /// Every pack that has a name.
@@ -199,14 +201,15 @@ impl BlobReader {
         &self.layers
     }
 
-    pub(crate) fn contains(&self, hash: &ContentHash) -> bool {
-        self.layers.iter().any(|layer| layer.contains(hash))
+    pub(crate) fn contains(&self, kind: MemberKind, hash: &ContentHash) -> bool {
+        self.layers.iter().any(|layer| layer.contains(kind, hash))
     }
 
     /// A member's bytes, checked against its hash.
     pub(crate) async fn read(&self, hash: &ContentHash) -> Result<Bytes, StoreError> {
         let found = self.layers.iter().enumerate().find_map(|(number, layer)| {
-            let place = layer.blobs.get(hash)?;
+            let of = |kind| layer.blobs.get(&(kind, *hash));
+            let place = of(MemberKind::Object).or_else(|| of(MemberKind::Tree))?;
             Some((number, *place, layer.packs.get(place.pack as usize)?))
         });
         let (layer, place, pack) = found.ok_or(StoreError::ContentMissing { hash: *hash })?;

@@ -92,8 +92,8 @@ impl PackStream {
         self.spool_folder.as_deref()
     }
 
-    pub(crate) fn contains(&self, hash: &ContentHash) -> bool {
-        self.index.contains(hash)
+    pub(crate) fn contains(&self, kind: MemberKind, hash: &ContentHash) -> bool {
+        self.index.contains(kind, hash)
     }
 
     /// The packs that are complete and stored.
@@ -161,7 +161,7 @@ impl PackStream {
             open.group = group.clone();
             open.contents.members.push(member);
             if kind != MemberKind::Snapshot {
-                self.index.add_member(open.number, hash, open.raw_end, size);
+                self.index.add_member(open.number, kind, hash, open.raw_end, size);
             }
         }
         self.append(header.as_bytes()).await
