@@ -8,11 +8,12 @@
 //! ```
 //!
 //! One idea carries everything: a snapshot is a tree, and every command is an operation on trees. Dependencies point
-//! downwards only: `cli` uses `restore` and `maintain`, these use `snapshot` and `store`, and `source` uses `cluster`.
-//! The library never prints, exits or reads the home folder (I11).
+//! downwards only: `cli` uses `restore` and `maintain`, these use `snapshot`, `journal` and `store`, `journal` uses
+//! `store` alone, and `source` uses `cluster`. The library never prints, exits or reads the home folder (I11).
 
 pub mod cluster;
 pub mod config;
+pub mod journal;
 pub mod maintain;
 pub mod progress;
 pub mod restore;

@@ -3,6 +3,7 @@
 mod capture;
 mod cli;
 mod harness;
+mod journal;
 mod restore;
 mod sources;
 mod store;

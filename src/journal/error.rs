@@ -1,0 +1,101 @@
+//! Everything that can go wrong with a journal, as facts.
+
+use std::path::PathBuf;
+
+use super::record::RecordError;
+use super::transaction_id::TransactionId;
+use super::transition::IllegalEvent;
+use crate::store::backend::BackendError;
+
+/// A journal operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// A copy of a journal cannot be relied on.
+    #[error("the journal `{place}` cannot be relied on")]
+    Unreliable {
+        /// The local file, or the file or folder in the repository.
+        place: String,
+        /// Which record, and why.
+        #[source]
+        source: RecordError,
+    },
+    /// The two copies go different ways from a record on.
+    #[error("the copies of transaction {transaction} differ from record {number} on: `{local}` and `{mirror}`")]
+    Conflict {
+        /// The transaction.
+        transaction: TransactionId,
+        /// The first record that differs.
+        number: u64,
+        /// The copy on this machine.
+        local: PathBuf,
+        /// The other one's file in the repository.
+        mirror: String,
+    },
+    /// Somebody else continued this transaction. Nothing more is written.
+    #[error("somebody else continued transaction {transaction}: `{mirror}` is another record {number}")]
+    Taken {
+        /// The transaction.
+        transaction: TransactionId,
+        /// The record that is theirs.
+        number: u64,
+        /// Its file in the repository.
+        mirror: String,
+    },
+    /// Another process on this machine works on this transaction.
+    #[error("another process holds `{path}`")]
+    Busy {
+        /// The local file.
+        path: PathBuf,
+    },
+    /// There is no such transaction.
+    #[error("there is no transaction {transaction}")]
+    Missing {
+        /// The transaction.
+        transaction: TransactionId,
+    },
+    /// There is such a transaction already.
+    #[error("transaction {transaction} has begun already")]
+    Begun {
+        /// The transaction.
+        transaction: TransactionId,
+    },
+    /// It is over, so that nobody can go on with it.
+    #[error("transaction {transaction} has ended")]
+    Ended {
+        /// The transaction.
+        transaction: TransactionId,
+    },
+    /// The event cannot follow. Nothing was written.
+    #[error("the journal of transaction {transaction} does not take an event")]
+    Illegal {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Why.
+        #[source]
+        source: IllegalEvent,
+    },
+    /// An earlier record could not be written, and nobody knows whether it was: only who reads it anew can go on.
+    #[error("an earlier record of transaction {transaction} may be written or not; it has to be opened again")]
+    Unsure {
+        /// The transaction.
+        transaction: TransactionId,
+    },
+    /// A record has no JSON form.
+    #[error("a record cannot be written as JSON")]
+    Unwritable(#[source] serde_json::Error),
+    /// The copy on this machine failed.
+    #[error("cannot {operation} `{path}`")]
+    Local {
+        /// What was tried.
+        operation: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The repository failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
