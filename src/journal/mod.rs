@@ -37,6 +37,7 @@ pub use event::{Begun, Event, Outcome, Purpose, Reason, SnapshotName};
 pub use held::{Held, Prior};
 pub use journal_store::JournalStore;
 pub use listing::{Summary, list};
+pub(crate) use mirror::{mirror_name, mirror_number};
 pub use open_journal::OpenJournal;
 pub use record::{Record, RecordError};
 pub use state::{CrdStep, Grip, HeldItem, Phase, State};

@@ -4,6 +4,7 @@
 
 mod copies;
 pub(crate) mod countdown;
+mod damage;
 mod flaky;
 mod golden;
 mod legal;

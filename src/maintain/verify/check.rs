@@ -6,10 +6,12 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::file_hash::hash_file;
+use super::journals::check_journals;
 use super::loss::{big_file_fault, describe_losses};
 use super::pack_scan::{PackScan, scan_bytes, scan_members};
 use super::references::References;
 use super::report::{Checked, Damage, VerifyLevel, VerifyOptions, VerifyReport};
+use crate::journal::mirror_number;
 use crate::progress::{Progress, ProgressEvent};
 use crate::store::backend::{Backend, StoredFile};
 use crate::store::{ContentHash, Head, History, PackRef, Repository, Snapshot, StoreError, is_pack_name, log_number};
@@ -27,6 +29,7 @@ pub async fn verify(
     verification.check_small_files().await?;
     verification.check_log(options.remembered.as_ref());
     verification.check_names();
+    verification.check_journals().await?;
     verification.check_packs(progress).await?;
     Ok(verification.finish())
 }
@@ -155,6 +158,7 @@ impl Verification {
                 || matches!(file.name.as_str(), "repo.json" | "README.txt" | "restore.sh");
             if small
                 || log_number(&file.name).is_some()
+                || mirror_number(&file.name).is_some()
                 || self.needed.contains_key(&file.name)
                 || Repository::is_harmless(&file.name)
             {
@@ -176,6 +180,17 @@ impl Verification {
             self.report(&file, what, snapshots);
         }
         self.checked.files += self.needed.keys().filter(|name| self.files.contains_key(*name)).count() as u64;
+    }
+
+    async fn check_journals(&mut self) -> Result<(), StoreError> {
+        let found = check_journals(&*self.backend, self.files.keys().map(String::as_str)).await?;
+        self.checked.files += found.files;
+        self.checked.bytes += found.bytes;
+        self.notes.extend(found.notes);
+        for (file, what) in found.damage {
+            self.report(&file, what, Vec::new());
+        }
+        Ok(())
     }
 
     async fn check_packs(&mut self, progress: &dyn Progress) -> Result<(), StoreError> {

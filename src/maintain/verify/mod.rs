@@ -7,6 +7,7 @@
 
 mod check;
 mod file_hash;
+mod journals;
 mod loss;
 mod pack_scan;
 mod references;
