@@ -34,18 +34,20 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
         (counts.recreate, "recreate"),
         (counts.delete, "delete"),
         (counts.release, "release"),
+        (counts.readopt, "readopt"),
         (counts.skip, "skip"),
     ]
     .into_iter()
+    .filter(|(count, word)| *count > 0 || *word != "readopt")
     .map(|(count, word)| format!("{word} {}", table::thousands(count as u64)))
     .collect();
     output.line(&output.paint(Tone::Bold, &format!("plan: {}", words.join(", "))));
-    let dangers = plan.dangers();
-    for danger in &dangers {
+    for danger in &plan.dangers() {
         let line = format!("  ! {} {}", subject(&danger.path), printable(&danger.text));
         output.line(&output.paint(Tone::Red, &line));
     }
-    let harmless = plan.actions.iter().filter(|action| !dangers.iter().any(|danger| danger.path == action.path));
+    refusals(output, plan);
+    let harmless = plan.actions.iter().filter(|action| action.operation.danger().is_none());
     let lines: Vec<String> = harmless
         .map(|action| {
             let unchecked = if action.unchecked { " (no dry run could check it)" } else { "" };
@@ -58,6 +60,9 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
                 Operation::Release { .. } => {
                     format!("  ~ {}: let go of an owner that is gone, until it is back", subject(&action.path))
                 }
+                Operation::Readopt { .. } => {
+                    format!("  ~ {}: only the references to its owners, which are back", subject(&action.path))
+                }
                 Operation::Recreate { .. } | Operation::Delete { .. } => format!("  ! {}", subject(&action.path)),
             };
             printable(&(line + unchecked))
@@ -68,6 +73,17 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
     if plan.explained > 0 {
         let objects = table::count(plan.explained, "object");
         output.line(&format!("not counted: {objects} with no other difference than a cluster makes by itself"));
+    }
+}
+
+/// What would be refused as things are, by who refuses it.
+fn refusals(output: &Output, plan: &Plan) {
+    for (refuser, paths) in plan.refusals() {
+        let more = paths.len().saturating_sub(3);
+        let names: Vec<String> = paths.iter().take(3).map(|path| subject(path)).collect();
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let line = format!("  ? {}{rest}: would be refused now, {}", names.join(", "), printable(&refuser.to_string()));
+        output.line(&output.paint(Tone::Red, &line));
     }
 }
 
@@ -109,12 +125,10 @@ fn limited(output: &Output, lines: &[String]) {
 
 /// A plan as JSON.
 pub(crate) fn plan_document(plan: &Plan) -> Value {
-    let dangers = plan.dangers();
     let actions: Vec<Value> = plan
         .actions
         .iter()
         .map(|action| {
-            let danger = dangers.iter().find(|danger| danger.path == action.path).map(|danger| &danger.text);
             let fields = match &action.operation {
                 Operation::Update { fields } => fields.as_slice(),
                 _ => &[],
@@ -123,8 +137,9 @@ pub(crate) fn plan_document(plan: &Plan) -> Value {
                 "path": action.path,
                 "action": action.operation.verb(),
                 "fields": fields,
-                "danger": danger,
+                "danger": action.operation.danger(),
                 "unchecked": action.unchecked,
+                "refused": action.refused.as_ref().map(ToString::to_string),
             })
         })
         .collect();
@@ -156,7 +171,7 @@ pub(crate) fn outcome(output: &Output, applied: &Applied, proof: &Proof) {
     ));
     for step in applied.failures() {
         let (word, text) = match &step.outcome {
-            Outcome::Failed { problem } => ("failed", problem.as_str()),
+            Outcome::Failed { problem, .. } => ("failed", problem.as_str()),
             Outcome::NotTried { because } => ("not tried", because.as_str()),
             Outcome::Done => continue,
         };
@@ -177,6 +192,9 @@ pub(crate) fn outcome(output: &Output, applied: &Applied, proof: &Proof) {
         let text = match &unexplained.difference {
             Difference::Missing => "is in the snapshot and not in the cluster".to_owned(),
             Difference::Extra => "is in the cluster and not in the snapshot".to_owned(),
+            Difference::TooLarge { bytes } => {
+                format!("is not as in the snapshot, where it has {} MiB, more than any object", bytes >> 20)
+            }
             Difference::Fields { fields } => format!("differs in {}", field_list(fields)),
         };
         let line = format!("  unexplained: {} {}", subject(&unexplained.path), printable(&text));

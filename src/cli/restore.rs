@@ -283,6 +283,12 @@ pub(crate) fn restore_failure(error: RestoreError) -> Failure {
         RestoreError::UnknownRule { .. } => {
             Failure::of(Exit::Usage, &error).hint("`snapback restore --never-list` lists the rules")
         }
+        RestoreError::Misplaced { ref path, .. } | RestoreError::NotAnObject { ref path, .. } => {
+            Failure::of(Exit::Refused, &error).hint(format!(
+                "`snapback backup` writes no such snapshot: find out who did; `--exclude {}` leaves that file out",
+                super::advice::shell_word(path)
+            ))
+        }
         error => Failure::of(Exit::Failed, &error),
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::refuser::Refuser;
+
 /// The result of applying a plan: one entry an action, and the UIDs that changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Applied {
@@ -38,6 +40,8 @@ pub enum Outcome {
     Failed {
         /// Why, without any value of a Secret.
         problem: String,
+        /// Who refused it; none when this program did, because the object is not what was planned for.
+        by: Option<Refuser>,
     },
     /// It was not tried.
     NotTried {

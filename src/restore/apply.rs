@@ -1,13 +1,14 @@
 //! Carries a plan out.
 //!
 //! In: a plan and both trees. Out: what was done, one entry an action. Invariants: a wave begins when the one before it
-//! has ended; what an action needs and did not get keeps it from being tried; a write that was refused is tried once
-//! more after the deletes, since what is deleted may have stood in its way. The journal takes its place around
-//! `execute` later.
+//! has ended; what an action needs and did not get keeps it from being tried; what was refused is tried again once the
+//! rest is done, since what refused it may be gone or changed by then. The journal takes its place around `execute`
+//! later.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 
@@ -20,6 +21,10 @@ use super::error::RestoreError;
 use super::options::RestoreOptions;
 use super::plan::{Action, Operation, Plan};
 use super::requests::{Known, Requests, WriteError};
+
+/// Before each further round: at once, and then for what works with a delay (facts/apiserver-tried.md: a second for the
+/// bindings of policies; a quota is counted again by its controller).
+const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(5)];
 
 /// Does every action of the plan, wave by wave.
 ///
@@ -36,20 +41,20 @@ pub async fn apply(
 ) -> Result<Applied, RestoreError> {
     progress.report(ProgressEvent::Stage("restoring".to_owned()));
     progress.report(ProgressEvent::Expect(plan.actions.len() as u64));
-    let requests = Requests { cluster, patience: options.patience, writes: AtomicU64::new(0) };
+    let requests = Requests::new(cluster, options.patience, progress);
     let coming = plan.actions.iter().flat_map(|action| action.replaces.iter().cloned()).collect();
     let state = State { uids: plan.uids.clone(), coming, ..State::default() };
     let run = Run { requests, live, wanted, progress, state: Mutex::new(state) };
 
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.actions.len()];
     run.round(plan, options, &mut outcomes).await?;
-    let deleted = plan.actions.iter().any(|action| matches!(action.operation, Operation::Delete { .. }));
-    let again = run.forget_failures(plan, &mut outcomes);
-    if deleted && again {
-        progress.report(ProgressEvent::Note("trying again what was refused before the deletes".to_owned()));
+    for pause in AGAIN {
+        if !run.forget_refusals(plan, pause > Duration::ZERO, &mut outcomes) {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        progress.report(ProgressEvent::Note("trying again what was refused".to_owned()));
         run.round(plan, options, &mut outcomes).await?;
-    } else if again {
-        run.restore_failures(&mut outcomes);
     }
 
     let Run { requests, state, .. } = run;
@@ -76,9 +81,10 @@ pub(super) struct State {
     pub(super) coming: BTreeSet<String>,
     /// Objects that this run wrote and will write again.
     pub(super) latest: BTreeMap<String, Known>,
+    /// Objects that this run made and has not brought to what they should be yet.
+    pub(super) made: BTreeMap<String, Known>,
     pub(super) mapped: u64,
     failed: BTreeSet<String>,
-    put_aside: Vec<(usize, Outcome)>,
 }
 
 /// A plan being carried out.
@@ -139,30 +145,38 @@ impl Run<'_> {
         self.progress.report(ProgressEvent::Done(1));
         match done {
             Ok(()) => Ok(Outcome::Done),
-            Err(WriteError::Refused(problem)) => Ok(Outcome::Failed { problem }),
+            Err(WriteError::Refused { problem, by }) => Ok(Outcome::Failed { problem, by }),
             Err(WriteError::Fatal(error)) => Err(error),
         }
     }
 
-    /// Makes room for a second round of what was written in vain; deletes and releases are not repeated.
-    fn forget_failures(&self, plan: &Plan, outcomes: &mut [Option<Outcome>]) -> bool {
+    /// Makes room for another round of what someone refused, and of what was not tried because of it. Says whether one is
+    /// worth it: something was done meanwhile, and (after a pause) it was of the kind that works with a delay.
+    fn forget_refusals(&self, plan: &Plan, delayed: bool, outcomes: &mut [Option<Outcome>]) -> bool {
+        let mut done = plan.actions.iter().zip(outcomes.iter()).filter(|(_, outcome)| **outcome == Some(Outcome::Done));
+        let worth = if delayed { done.any(|(action, _)| works_with_a_delay(action)) } else { done.next().is_some() };
+        let again = |outcome: &Outcome| match outcome {
+            Outcome::Failed { by: Some(refuser), .. } => !delayed || refuser.lingers(),
+            _ => false,
+        };
+        if !worth || !outcomes.iter().flatten().any(again) {
+            return false;
+        }
         let mut state = self.state();
-        for (index, (action, place)) in plan.actions.iter().zip(outcomes).enumerate() {
-            let repeated = !matches!(action.operation, Operation::Delete { .. } | Operation::Release { .. });
-            if repeated && let Some(outcome) = place.take_if(|outcome| *outcome != Outcome::Done) {
-                state.put_aside.push((index, outcome));
+        for (action, place) in plan.actions.iter().zip(outcomes) {
+            let repeated = |outcome: &mut Outcome| again(outcome) || matches!(outcome, Outcome::NotTried { .. });
+            if place.take_if(repeated).is_some() {
                 state.failed.remove(&action.path);
             }
         }
-        !state.put_aside.is_empty()
+        true
     }
+}
 
-    /// There is no second round.
-    fn restore_failures(&self, outcomes: &mut [Option<Outcome>]) {
-        for (index, outcome) in std::mem::take(&mut self.state().put_aside) {
-            if let Some(place) = outcomes.get_mut(index) {
-                *place = Some(outcome);
-            }
-        }
-    }
+/// Whether other writes are taken because of this one may show only moments later.
+fn works_with_a_delay(action: &Action) -> bool {
+    let address = &action.address;
+    address.group == "admissionregistration.k8s.io"
+        || (address.group.is_empty() && address.resource == "resourcequotas")
+        || matches!(action.operation, Operation::Delete { .. } | Operation::Recreate { .. })
 }

@@ -22,7 +22,8 @@ pub enum Allowed {
     VolumeBinding,
     /// The UID in a reference to an owner that was made anew.
     OwnerUid,
-    /// References to owners that are gone, which garbage collection took off.
+    /// References to owners that are gone, which garbage collection took off; or what had no other owners, and went with
+    /// them.
     OwnerCollected,
     /// A status (and its field managers) that a running controller owns.
     ControllerStatus,
@@ -67,7 +68,9 @@ impl Allowed {
             Self::CrdConditions => "the API server writes a CRD's status when it accepts it",
             Self::VolumeBinding => "the volume controller notes how a claim was bound",
             Self::OwnerUid => "the owner is back under a new UID, and the reference names it",
-            Self::OwnerCollected => "garbage collection takes off references to owners that are gone",
+            Self::OwnerCollected => {
+                "garbage collection takes off references to owners that are gone, and what only they owned"
+            }
             Self::ControllerStatus => "a running controller owns this status and reports what is true now",
             Self::ControllerField => "a running controller counts in this field",
             Self::JobUid => "the API server writes a Job's own UID into its selector and labels",

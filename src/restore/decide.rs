@@ -1,21 +1,25 @@
 //! Decides what to do about one file that differs.
 //!
-//! In: the file on both sides. Out: an action in the making, a reason to leave it alone, or nothing at all.
+//! In: the file on both sides. Out: an action in the making, a reason to leave it alone, or nothing at all. Whatever can
+//! be is tried by a dry run, so that what would be refused is known before anything is written.
+
+use serde_json::Value;
 
 use crate::snapshot::{Change, ObjectPath};
 use crate::store::ContentHash;
 
 use super::address::{CRD_GROUP, CRD_RESOURCE, TypeAddress};
-use super::dry_run::{Verdict, try_update};
+use super::dry_run::Verdict;
 use super::error::RestoreError;
 use super::judge::judge;
-use super::never_list::{Reach, covering};
+use super::never_list::{NeverRule, Reach, covering};
 use super::object;
 use super::options::RestoreOptions;
 use super::plan::{Action, Bound, Operation, SkipReason, Skipped};
-use super::references::{Purpose, Reference, is_claim, references};
+use super::references::{Purpose, Reference, is_claim, owner_references, references};
+use super::refuser::Refuser;
 use super::world::World;
-use super::write_recipe::put_body;
+use super::write_recipe::{create_body, put_body};
 
 /// What is to be done about a file.
 pub(super) enum Decision {
@@ -25,6 +29,14 @@ pub(super) enum Decision {
     Explained,
     /// It is no difference at all, or it goes away by itself.
     Nothing,
+}
+
+/// What was decided about all files.
+#[derive(Default)]
+pub(super) struct Decisions {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) explained: u64,
 }
 
 /// An action that has no place in the order yet.
@@ -38,10 +50,14 @@ pub(super) struct Draft {
     pub(super) wanted: Option<ContentHash>,
     pub(super) live: Option<ContentHash>,
     pub(super) unchecked: bool,
+    pub(super) refused: Option<Refuser>,
     pub(super) replaces: Vec<String>,
+    pub(super) drops: Vec<String>,
     /// Paths of its owners.
     pub(super) owners: Vec<String>,
     pub(super) references: Vec<Reference>,
+    /// UIDs of owners that the live object refers to.
+    pub(super) live_owners: Vec<String>,
 }
 
 impl Draft {
@@ -56,12 +72,21 @@ impl Draft {
         Some(path.to_tree_path())
     }
 
+    /// Makes an object that was not there, or not the same one.
+    pub(super) const fn makes(&self) -> bool {
+        matches!(self.operation, Operation::Create { .. } | Operation::Recreate { .. })
+    }
+
+    /// The group and plural name of the type that this makes.
+    pub(super) fn type_made(&self) -> Option<(String, String)> {
+        let is_crd = self.object_path.group == CRD_GROUP && self.object_path.resource == CRD_RESOURCE;
+        let (plural, group) = self.object_path.name.split_once('.').filter(|_| is_crd && self.makes())?;
+        Some((group.to_owned(), plural.to_owned()))
+    }
+
     /// The type whose objects go when this is done.
     pub(super) fn type_that_goes(&self) -> Option<(String, String)> {
-        let is_crd = self.object_path.group == CRD_GROUP && self.object_path.resource == CRD_RESOURCE;
-        let recreated = matches!(self.operation, Operation::Recreate { .. });
-        let (plural, group) = self.object_path.name.split_once('.').filter(|_| is_crd && recreated)?;
-        Some((group.to_owned(), plural.to_owned()))
+        self.type_made().filter(|_| matches!(self.operation, Operation::Recreate { .. }))
     }
 
     /// Everything that this could depend on.
@@ -81,8 +106,10 @@ impl Draft {
             wanted: self.wanted,
             live: self.live,
             unchecked: self.unchecked,
+            refused: self.refused,
             needs,
             replaces: self.replaces,
+            drops: self.drops,
         }
     }
 }
@@ -91,6 +118,11 @@ impl Draft {
 pub(super) fn owners_of(references: &[Reference]) -> Vec<String> {
     let owners = references.iter().filter(|reference| reference.purpose == Purpose::Owner);
     owners.filter_map(|reference| reference.path.clone()).collect()
+}
+
+/// UIDs of the owners that an object refers to.
+pub(super) fn owner_uids(object: &Value) -> Vec<String> {
+    owner_references(object).iter().filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned)).collect()
 }
 
 /// Decides about one file.
@@ -127,11 +159,11 @@ async fn extra(
     if let Some(rule) = covering(&object_path, &live, &options.force_kinds) {
         return Ok(never(path, rule.name));
     }
-    let Some((address, _)) = world.address(&object_path, &live) else {
+    let Some((address, _)) = world.address(&object_path, &live)? else {
         return Ok(not_served(path, &live));
     };
     let references = references(&object_path, &live, world.kinds());
-    Ok(Decision::Act(Box::new(Draft {
+    let mut draft = Draft {
         path,
         object_path,
         operation: Operation::Delete { objects: 0, orphan: false },
@@ -140,10 +172,38 @@ async fn extra(
         wanted: None,
         live: Some(hash),
         unchecked: true,
+        refused: None,
         replaces: Vec::new(),
+        drops: Vec::new(),
         owners: owners_of(&references),
         references: Vec::new(),
-    })))
+        live_owners: owner_uids(&live),
+    };
+    if !object::is_terminating(&live) {
+        let url = draft.address.object_url(object::namespace(&live), object::name(&live));
+        draft.note(world.dry_runs.delete(&url, &bound(&live)).await?);
+    }
+    Ok(Decision::Act(Box::new(draft)))
+}
+
+/// The wanted object with the rule that covers it, or why it is left alone.
+async fn read_wanted(
+    world: &World<'_>,
+    path: &str,
+    object_path: &ObjectPath,
+    hash: &ContentHash,
+    options: &RestoreOptions,
+) -> Result<Result<(Value, Option<&'static NeverRule>), SkipReason>, RestoreError> {
+    if let Some(bytes) = world.oversize(hash) {
+        return Ok(Err(SkipReason::TooLarge { bytes }));
+    }
+    let wanted = world.wanted_object(path, hash).await?;
+    let rule = covering(object_path, &wanted, &options.force_kinds);
+    Ok(match rule {
+        Some(rule) if rule.reach == Reach::Untouched => Err(SkipReason::NeverList { rule: rule.name.to_owned() }),
+        _ if object::is_terminating(&wanted) => Err(SkipReason::WasTerminating),
+        _ => Ok((wanted, rule)),
+    })
 }
 
 async fn missing(
@@ -153,20 +213,18 @@ async fn missing(
     hash: ContentHash,
     options: &RestoreOptions,
 ) -> Result<Decision, RestoreError> {
-    let wanted = world.wanted_object(&path, &hash).await?;
-    if let Some(rule) = covering(&object_path, &wanted, &options.force_kinds)
-        && rule.reach == Reach::Untouched
-    {
-        return Ok(never(path, rule.name));
-    }
-    if object::is_terminating(&wanted) {
-        return Ok(skip(path, SkipReason::WasTerminating));
-    }
-    let Some((address, _)) = world.address(&object_path, &wanted) else {
+    let wanted = match read_wanted(world, &path, &object_path, &hash, options).await? {
+        Ok((wanted, _)) => wanted,
+        Err(reason) => return Ok(skip(path, reason)),
+    };
+    let Some((address, served)) = world.address(&object_path, &wanted)? else {
         return Ok(not_served(path, &wanted));
     };
+    if world.owners_stay_gone(&object_path, &wanted).await? {
+        return Ok(skip(path, SkipReason::OwnersStayGone));
+    }
     let references = references(&object_path, &wanted, world.kinds());
-    Ok(Decision::Act(Box::new(Draft {
+    let mut draft = Draft {
         path,
         object_path,
         operation: Operation::Create { after_gone: false },
@@ -175,10 +233,22 @@ async fn missing(
         wanted: Some(hash),
         live: None,
         unchecked: true,
+        refused: None,
         replaces: vec![object::uid(&wanted)],
+        drops: Vec::new(),
         owners: owners_of(&references),
         references,
-    })))
+        live_owners: Vec::new(),
+    };
+    let housed = match draft.namespace_path() {
+        Some(namespace) => world.live_uid(&namespace).await?.is_some(),
+        None => true,
+    };
+    // Nothing can be asked of a type, or in a namespace, that is not there yet.
+    if served && housed {
+        draft.try_create(world, &wanted).await?;
+    }
+    Ok(Decision::Act(Box::new(draft)))
 }
 
 async fn changed(
@@ -189,21 +259,17 @@ async fn changed(
     wanted_hash: ContentHash,
     options: &RestoreOptions,
 ) -> Result<Decision, RestoreError> {
+    let (wanted, rule) = match read_wanted(world, &path, &object_path, &wanted_hash, options).await? {
+        Ok(found) => found,
+        Err(reason) => return Ok(skip(path, reason)),
+    };
     let live = world.live_object(&path, &live_hash).await?;
-    let wanted = world.wanted_object(&path, &wanted_hash).await?;
-    let rule = covering(&object_path, &wanted, &options.force_kinds);
-    if let Some(rule) = rule.filter(|rule| rule.reach == Reach::Untouched) {
-        return Ok(never(path, rule.name));
-    }
-    if object::is_terminating(&wanted) {
-        return Ok(skip(path, SkipReason::WasTerminating));
-    }
     let neighbours = world.neighbours(&object_path, &[&wanted, &live]).await?;
     let judgement = judge(&object_path, &wanted, &live, &neighbours);
     if judgement.fields.is_empty() {
         return Ok(Decision::Explained);
     }
-    let Some((address, served)) = world.address(&object_path, &wanted) else {
+    let Some((address, served)) = world.address(&object_path, &wanted)? else {
         return Ok(not_served(path, &wanted));
     };
     let references = references(&object_path, &wanted, world.kinds());
@@ -216,9 +282,12 @@ async fn changed(
         wanted: Some(wanted_hash),
         live: Some(live_hash),
         unchecked: true,
+        refused: None,
         replaces: Vec::new(),
+        drops: Vec::new(),
         owners: owners_of(&references),
         references,
+        live_owners: owner_uids(&live),
     };
     let both = vec![object::uid(&wanted), object::uid(&live)];
     if object::is_terminating(&live) {
@@ -230,29 +299,59 @@ async fn changed(
         return Ok(Decision::Act(Box::new(draft)));
     }
     let url = draft.address.object_url(object::namespace(&wanted), object::name(&wanted));
-    match try_update(world.cluster, &url, &put_body(&draft.object_path, &wanted, &live)).await? {
-        Verdict::Fine => draft.unchecked = false,
-        Verdict::Unclear => {}
+    match world.dry_runs.update(&url, &put_body(&draft.object_path, &wanted, &live)).await? {
         Verdict::Immutable(reason) => {
             if let Some(rule) = rule {
                 return Ok(never(draft.path, rule.name));
             }
             if is_claim(&draft.object_path) {
-                return Ok(skip(draft.path, SkipReason::VolumeAtRisk));
+                let volume = object::text(&live, "/spec/volumeName").map(str::to_owned);
+                return Ok(skip(draft.path, SkipReason::VolumeAtRisk { fields: reason, volume }));
             }
-            draft.unchecked = false;
-            draft.operation = Operation::Recreate { reason, orphan: false };
+            let orphan = is_adopted_again(&draft.object_path, &wanted, &live);
+            draft.operation = Operation::Recreate { reason, orphan };
             draft.replaces = both;
+            draft.try_create(world, &wanted).await?;
         }
+        verdict => draft.note(verdict),
     }
     Ok(Decision::Act(Box::new(draft)))
 }
 
-fn not_served(path: String, value: &serde_json::Value) -> Decision {
+impl Draft {
+    async fn try_create(&mut self, world: &World<'_>, wanted: &Value) -> Result<(), RestoreError> {
+        let url = self.address.list_url(object::namespace(wanted));
+        let verdict = world.dry_runs.create(&url, &create_body(&self.object_path, wanted)).await?;
+        // What is deleted first makes room for itself.
+        let room = matches!(verdict, Verdict::Refused(Refuser::Quota { .. })) && self.bound.is_some();
+        self.note(if room { Verdict::Unclear } else { verdict });
+        Ok(())
+    }
+
+    fn note(&mut self, verdict: Verdict) {
+        self.unchecked = matches!(verdict, Verdict::Unclear);
+        if let Verdict::Refused(refuser) = verdict {
+            self.refused = Some(refuser);
+        }
+    }
+}
+
+/// What the live object owns is taken over by the one that is made in its place. A workload adopts by its selector alone,
+/// and a Job's is new each time: what it does not adopt would run on for ever.
+fn is_adopted_again(path: &ObjectPath, wanted: &Value, live: &Value) -> bool {
+    let selector = "/spec/selector";
+    match (path.group.as_str(), path.resource.as_str()) {
+        ("batch", "jobs") => false,
+        ("apps", _) | ("", "replicationcontrollers") => wanted.pointer(selector) == live.pointer(selector),
+        _ => true,
+    }
+}
+
+fn not_served(path: String, value: &Value) -> Decision {
     let api_version = object::text(value, "/apiVersion").unwrap_or_default().to_owned();
     skip(path, SkipReason::NotServed { api_version })
 }
 
-fn bound(live: &serde_json::Value) -> Bound {
+fn bound(live: &Value) -> Bound {
     Bound { uid: object::uid(live), resource_version: object::resource_version(live) }
 }

@@ -1,9 +1,11 @@
 //! Live objects that refer to what goes, or to what comes back under another UID.
 //!
-//! In: the drafts of a plan. Out: which dependents are let go of first, and which get their references back. While an
+//! In: the decisions of a plan. Out: which dependents are let go of first, and which get their references back. While an
 //! owner's type is missing, garbage collection leaves its dependents alone; within 84 seconds of the type's return it
 //! deletes those that name a UID that is no more (facts/apiserver-tried.md). They need not differ from the snapshot in
-//! anything, so every live object with owners is looked at.
+//! anything, nor be selected, so every live object with owners is looked at. One that is not restored itself is touched
+//! in its references only. If its owner does not come back with the type, it loses that reference for good: anything
+//! else would delete it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +16,13 @@ use crate::snapshot::ObjectPath;
 use crate::store::TreeEntry;
 
 use super::address::{CRD_GROUP, CRD_RESOURCE};
-use super::decide::{Draft, owners_of};
+use super::decide::{Decisions, Draft, owner_uids, owners_of};
 use super::error::RestoreError;
 use super::never_list::{Reach, covering};
 use super::object;
 use super::options::RestoreOptions;
 use super::plan::{Bound, Operation};
-use super::references::{owner_references, references};
+use super::references::{Purpose, Reference, references};
 use super::world::World;
 
 /// What a scan of the live objects found.
@@ -28,12 +30,14 @@ use super::world::World;
 pub(super) struct Dependents {
     /// Actions that take references off.
     pub(super) releases: Vec<Draft>,
-    /// Actions that write references back onto objects that do not differ otherwise.
+    /// Actions that write references back onto objects that do not differ otherwise, or are not restored themselves.
     pub(super) rewrites: Vec<Draft>,
     /// UIDs of live objects that own something.
     pub(super) owners: BTreeSet<String>,
     /// UIDs of live objects that own something which is not deleted.
     pub(super) staying: BTreeSet<String>,
+    /// UIDs under which dependents know what comes back, by its path.
+    pub(super) known_as: BTreeMap<String, BTreeSet<String>>,
     by_namespace: BTreeMap<String, u64>,
     by_type: BTreeMap<(String, String), u64>,
 }
@@ -54,19 +58,54 @@ impl Dependents {
     }
 }
 
+/// What comes back, seen from those that it owns.
+struct Returning<'a> {
+    made: BTreeSet<&'a str>,
+    /// UIDs that these had.
+    replaced: BTreeSet<&'a String>,
+    /// Types that are made anew: nothing that their objects were called by exists any more.
+    types: BTreeSet<(String, String)>,
+}
+
+impl<'a> Returning<'a> {
+    fn of(drafts: &'a [Draft]) -> Self {
+        let made = || drafts.iter().filter(|draft| draft.makes());
+        Self {
+            made: made().map(|draft| draft.path.as_str()).collect(),
+            replaced: made().flat_map(|draft| &draft.replaces).collect(),
+            types: made().filter_map(Draft::type_made).collect(),
+        }
+    }
+
+    /// Garbage collection would delete whoever has this reference.
+    fn endangers(&self, reference: &Reference) -> bool {
+        let returns = |path: &String| {
+            self.made.contains(path.as_str())
+                || ObjectPath::parse(path).is_some_and(|path| self.types.contains(&(path.group, path.resource)))
+        };
+        self.replaced.contains(&reference.uid) || reference.path.as_ref().is_some_and(returns)
+    }
+
+    fn makes(&self, reference: &Reference) -> bool {
+        reference.path.as_deref().is_some_and(|path| self.made.contains(path))
+    }
+}
+
 /// Looks at every live object.
 pub(super) async fn find_dependents(
     world: &World<'_>,
-    drafts: &[Draft],
+    decisions: &Decisions,
     options: &RestoreOptions,
 ) -> Result<Dependents, RestoreError> {
     let mut found = Dependents::default();
-    let replaced: BTreeSet<&String> = drafts.iter().flat_map(|draft| &draft.replaces).collect();
+    let drafts = &decisions.drafts;
+    let returning = Returning::of(drafts);
     let deletes = drafts.iter().any(|draft| matches!(draft.operation, Operation::Delete { .. }));
-    if replaced.is_empty() && !deletes {
+    if returning.made.is_empty() && !deletes {
         return Ok(found);
     }
     let by_path: BTreeMap<&str, &Draft> = drafts.iter().map(|draft| (draft.path.as_str(), draft)).collect();
+    let skipped: BTreeSet<&str> = decisions.skipped.iter().map(|skipped| skipped.path.as_str()).collect();
     let mut files = world.live.walk("cluster");
     while let Some((path, entry)) = files.try_next().await? {
         let Some(object_path) = ObjectPath::parse(&path) else { continue };
@@ -79,31 +118,60 @@ pub(super) async fn find_dependents(
             continue;
         }
         let live = object::parse(&path, &bytes)?;
-        let owners: Vec<String> =
-            owner_references(&live).iter().filter_map(|owner| owner.get("uid")?.as_str().map(str::to_owned)).collect();
-        found.owners.extend(owners.iter().cloned());
+        found.owners.extend(owner_uids(&live));
         let draft = by_path.get(path.as_str()).copied();
-        let untouched =
-            covering(&object_path, &live, &options.force_kinds).is_some_and(|rule| rule.reach == Reach::Untouched);
-        if matches!(draft.map(|draft| &draft.operation), Some(Operation::Delete { .. })) || untouched {
+        if matches!(draft.map(|draft| &draft.operation), Some(Operation::Delete { .. })) {
             continue;
         }
-        found.staying.extend(owners.iter().cloned());
-        let gone: Vec<String> = owners.into_iter().filter(|uid| replaced.contains(uid)).collect();
+        let untouched =
+            covering(&object_path, &live, &options.force_kinds).is_some_and(|rule| rule.reach == Reach::Untouched);
+        if !untouched {
+            found.staying.extend(owner_uids(&live));
+        }
         let stays = matches!(draft.map(|draft| &draft.operation), None | Some(Operation::Update { .. }));
-        if gone.is_empty() || !stays || object::is_terminating(&live) || world.doomed.covers(&object_path) {
+        if !stays || object::is_terminating(&live) || world.doomed.covers(&object_path) {
+            continue;
+        }
+        let endangered: Vec<Reference> = references(&object_path, &live, world.kinds())
+            .into_iter()
+            .filter(|reference| reference.purpose == Purpose::Owner && returning.endangers(reference))
+            // What the control plane's controllers make for its own types they adopt again, or make anew.
+            .filter(|reference| !untouched || is_custom(world, reference))
+            .collect();
+        if endangered.is_empty() {
             continue;
         }
         let dependent = Dependent { path: &path, object_path: &object_path, entry: &entry, live: &live };
-        let Some(release) = dependent.draft(world, Operation::Release { uids: gone }, &live) else { continue };
-        if draft.is_none()
-            && let Some(rewrite) = dependent.rewrite(world).await?
-        {
-            found.rewrites.push(rewrite);
+        let (back, lasting): (Vec<Reference>, Vec<Reference>) =
+            endangered.iter().cloned().partition(|reference| returning.makes(reference));
+        let release = Operation::Release { uids: uids(&endangered), lasting: uids(&lasting) };
+        let Some(release) = dependent.draft(world, release, &live)? else { continue };
+        for (owner, uid) in back.iter().filter_map(|owner| Some((owner.path.clone()?, owner.uid.clone()))) {
+            found.known_as.entry(owner).or_default().insert(uid);
+        }
+        if draft.is_none() {
+            let restored = !untouched && !skipped.contains(path.as_str()) && world.selection.includes_path(&path);
+            let rewrite = if restored { dependent.rewrite(world).await? } else { None };
+            let readopt = || match back.as_slice() {
+                [] => Ok(None),
+                back => dependent.draft(world, Operation::Readopt { uids: uids(back) }, &live),
+            };
+            found.rewrites.extend(match rewrite {
+                Some(rewrite) => Some(rewrite),
+                None => readopt()?,
+            });
         }
         found.releases.push(release);
     }
     Ok(found)
+}
+
+fn is_custom(world: &World<'_>, reference: &Reference) -> bool {
+    reference.path.as_deref().and_then(ObjectPath::parse).is_some_and(|path| world.is_custom(&path))
+}
+
+fn uids(references: &[Reference]) -> Vec<String> {
+    references.iter().map(|reference| reference.uid.clone()).collect()
 }
 
 /// A cheap look before parsing.
@@ -125,13 +193,13 @@ impl Dependent<'_> {
         let Some(entry) = world.wanted.entry(self.path).await? else { return Ok(None) };
         let wanted = world.wanted_object(self.path, &entry.hash).await?;
         let operation = Operation::Update { fields: vec!["metadata.ownerReferences".to_owned()] };
-        Ok(self.draft(world, operation, &wanted).map(|draft| Draft { wanted: Some(entry.hash), ..draft }))
+        Ok(self.draft(world, operation, &wanted)?.map(|draft| Draft { wanted: Some(entry.hash), ..draft }))
     }
 
-    fn draft(&self, world: &World<'_>, operation: Operation, named: &Value) -> Option<Draft> {
-        let (address, _) = world.address(self.object_path, self.live)?;
+    fn draft(&self, world: &World<'_>, operation: Operation, named: &Value) -> Result<Option<Draft>, RestoreError> {
+        let Some((address, _)) = world.address(self.object_path, self.live)? else { return Ok(None) };
         let references = references(self.object_path, named, world.kinds());
-        Some(Draft {
+        Ok(Some(Draft {
             path: self.path.to_owned(),
             object_path: self.object_path.clone(),
             operation,
@@ -140,9 +208,12 @@ impl Dependent<'_> {
             wanted: None,
             live: Some(self.entry.hash),
             unchecked: true,
+            refused: None,
             replaces: Vec::new(),
+            drops: Vec::new(),
             owners: owners_of(&references),
             references,
-        })
+            live_owners: owner_uids(self.live),
+        }))
     }
 }

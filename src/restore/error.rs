@@ -31,6 +31,14 @@ pub enum RestoreError {
         /// Where it went wrong, without any content.
         problem: String,
     },
+    /// An object lies at a path that is not its own: it would be written to a place that it does not name.
+    #[error("`{path}` holds {found}, which does not belong there")]
+    Misplaced {
+        /// Path inside the snapshot.
+        path: String,
+        /// What the object says that it is.
+        found: String,
+    },
     /// A file that the plan names is not in the snapshot.
     #[error("`{path}` is in the plan but not in the snapshot")]
     Missing {

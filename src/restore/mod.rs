@@ -26,8 +26,11 @@ mod planner;
 mod proof;
 mod prove;
 mod references;
+mod refuser;
 mod requests;
+mod returning_types;
 mod rights;
+mod service_address;
 mod world;
 mod write;
 mod write_recipe;
@@ -43,4 +46,5 @@ pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipp
 pub use planner::plan;
 pub use proof::{Difference, Explained, Proof, Unexplained};
 pub use prove::prove;
+pub use refuser::Refuser;
 pub use rights::{Right, RightVerb, denied_rights, needed_rights};

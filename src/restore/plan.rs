@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::ContentHash;
 
 use super::address::TypeAddress;
+use super::refuser::Refuser;
 
 /// What a restore will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +51,15 @@ pub struct Action {
     pub live: Option<ContentHash>,
     /// No dry run has checked this.
     pub unchecked: bool,
+    /// Who would refuse this as things are now. It is tried nevertheless: what refuses may be gone by then.
+    pub refused: Option<Refuser>,
     /// Paths whose own actions must have ended well before this one: its CRD, its namespace, its owners.
     pub needs: Vec<String>,
     /// UIDs that give way to that of the object this makes.
     pub replaces: Vec<String>,
+    /// UIDs of owners that are gone and do not come back: written with a reference to them, the object would be
+    /// collected at once.
+    pub drops: Vec<String>,
 }
 
 /// The state of a live object that an action is bound to.
@@ -73,6 +79,13 @@ pub enum Operation {
     /// when the owner's type returns.
     Release {
         /// UIDs of the owners that are gone.
+        uids: Vec<String>,
+        /// Those of them whose owner does not come back, though its type does.
+        lasting: Vec<String>,
+    },
+    /// Gives a live dependent that is not itself restored its references back, with the owners' new UIDs.
+    Readopt {
+        /// UIDs that the owners had.
         uids: Vec<String>,
     },
     /// Makes what is missing.
@@ -126,10 +139,22 @@ pub enum SkipReason {
         /// Its `apiVersion`.
         api_version: String,
     },
-    /// It can only be changed by deleting it, and a volume's data would go with it.
-    VolumeAtRisk,
+    /// It can only be changed by deleting it, and a volume's data could go with it.
+    VolumeAtRisk {
+        /// The fields in the way, by name.
+        fields: String,
+        /// The volume that it is bound to.
+        volume: Option<String>,
+    },
+    /// No API server can have held an object of that size.
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+    },
     /// It lies in a namespace that neither exists nor comes back.
     NoNamespace,
+    /// All its owners are gone and are never brought back: it would be collected at once.
+    OwnersStayGone,
 }
 
 /// How many actions of each kind.
@@ -145,6 +170,8 @@ pub struct Counts {
     pub delete: usize,
     /// Live dependents that are let go of meanwhile.
     pub release: usize,
+    /// Live dependents that are not restored themselves and get their references back.
+    pub readopt: usize,
     /// What differs and is left alone.
     pub skip: usize,
 }
@@ -168,8 +195,11 @@ impl Plan {
     /// what was going away anyway is left alone on purpose and does not count.
     pub fn out_of_reach(&self) -> usize {
         let on_purpose = |reason: &SkipReason| match reason {
-            SkipReason::NeverList { .. } | SkipReason::WasTerminating => true,
-            SkipReason::NotServed { .. } | SkipReason::VolumeAtRisk | SkipReason::NoNamespace => false,
+            SkipReason::NeverList { .. } | SkipReason::WasTerminating | SkipReason::OwnersStayGone => true,
+            SkipReason::NotServed { .. }
+            | SkipReason::VolumeAtRisk { .. }
+            | SkipReason::TooLarge { .. }
+            | SkipReason::NoNamespace => false,
         };
         self.skipped.iter().filter(|skipped| !on_purpose(&skipped.reason)).count()
     }
@@ -180,6 +210,7 @@ impl Plan {
         for action in &self.actions {
             *match action.operation {
                 Operation::Release { .. } => &mut counts.release,
+                Operation::Readopt { .. } => &mut counts.readopt,
                 Operation::Create { .. } => &mut counts.create,
                 Operation::Update { .. } => &mut counts.update,
                 Operation::Recreate { .. } => &mut counts.recreate,
@@ -189,25 +220,44 @@ impl Plan {
         counts
     }
 
-    /// Everything that deletes something, in the order of its execution.
+    /// Who would refuse something as things are now, and the paths of what.
+    pub fn refusals(&self) -> BTreeMap<&Refuser, Vec<&str>> {
+        let mut refusals: BTreeMap<&Refuser, Vec<&str>> = BTreeMap::new();
+        for action in &self.actions {
+            if let Some(refuser) = &action.refused {
+                refusals.entry(refuser).or_default().push(&action.path);
+            }
+        }
+        refusals
+    }
+
+    /// Everything that takes something away, in the order of its execution.
     pub fn dangers(&self) -> Vec<Danger> {
-        let text = |operation: &Operation| match operation {
-            Operation::Recreate { reason, .. } => Some(format!("is deleted and made anew, with a new UID: {reason}")),
-            Operation::Delete { objects: 0, .. } => Some("is deleted".to_owned()),
-            Operation::Delete { objects: 1, .. } => Some("is deleted, and 1 object with it".to_owned()),
-            Operation::Delete { objects, .. } => Some(format!("is deleted, and {objects} objects with it")),
-            Operation::Release { .. } | Operation::Create { .. } | Operation::Update { .. } => None,
-        };
-        let danger = |action: &Action| Some(Danger { path: action.path.clone(), text: text(&action.operation)? });
+        let danger = |action: &Action| Some(Danger { path: action.path.clone(), text: action.operation.danger()? });
         self.actions.iter().filter_map(danger).collect()
     }
 }
 
 impl Operation {
+    /// What a person should read before saying yes, if this takes something away.
+    pub fn danger(&self) -> Option<String> {
+        match self {
+            Self::Recreate { reason, .. } => Some(format!("is deleted and made anew, with a new UID: {reason}")),
+            Self::Delete { objects: 0, .. } => Some("is deleted".to_owned()),
+            Self::Delete { objects: 1, .. } => Some("is deleted, and 1 object with it".to_owned()),
+            Self::Delete { objects, .. } => Some(format!("is deleted, and {objects} objects with it")),
+            Self::Release { lasting, .. } if !lasting.is_empty() => {
+                Some("loses its reference to an owner that does not come back, though its type does".to_owned())
+            }
+            Self::Release { .. } | Self::Readopt { .. } | Self::Create { .. } | Self::Update { .. } => None,
+        }
+    }
+
     /// The word for it: `create`, `update` and so on.
     pub fn verb(&self) -> &'static str {
         match self {
             Self::Release { .. } => "release",
+            Self::Readopt { .. } => "readopt",
             Self::Create { .. } => "create",
             Self::Update { .. } => "update",
             Self::Recreate { .. } => "recreate",
@@ -225,7 +275,21 @@ impl fmt::Display for SkipReason {
             },
             Self::WasTerminating => f.write_str("it was being deleted when the snapshot was taken"),
             Self::NotServed { api_version } => write!(f, "the cluster does not serve {api_version} of it"),
-            Self::VolumeAtRisk => f.write_str("it would have to be deleted first, and its volume's data with it"),
+            Self::VolumeAtRisk { fields, volume } => {
+                let volume = volume.as_deref().map_or_else(|| "its volume".to_owned(), |name| format!("volume {name}"));
+                write!(
+                    f,
+                    "{fields}, and deleting a claim can take its volume's data with it; to have it back as it was, set \
+                     the persistentVolumeReclaimPolicy of {volume} to Retain, stop the pods that use the claim, delete \
+                     the claim, and restore again"
+                )
+            }
+            Self::TooLarge { bytes } => {
+                write!(f, "it has {} MiB, and no API server takes an object of that size", bytes >> 20)
+            }
+            Self::OwnersStayGone => {
+                f.write_str("its owners are gone and never brought back; garbage collection would take it at once")
+            }
             Self::NoNamespace => f.write_str("its namespace neither exists nor comes back"),
         }
     }

@@ -2,19 +2,21 @@
 //!
 //! In: both trees. Out: a [`Plan`]. Flow: the changed files, plus all that lies in what goes away by itself (a
 //! namespace or CRD that is being deleted); each is decided on its own; then live dependents of owners that come back
-//! under new UIDs are found, and everything is put in order. Invariant: nothing is written (I5).
+//! under new UIDs are found, and everything is put in order: extra webhooks, policies and API servers go, dependents are
+//! let go of, the writes, the other deletes. Invariant: nothing is written (I5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::progress::{Progress, ProgressEvent};
 use crate::snapshot::{Change, ObjectPath, TYPES_PATH, diff_trees};
 use crate::store::SnapshotTree;
 
-use super::address::{CRD_GROUP, CRD_RESOURCE};
-use super::decide::{Decision, Draft, decide};
+use super::address::{CRD_GROUP, CRD_RESOURCE, crd_path};
+use super::decide::{Decision, Decisions, Draft, decide};
 use super::dependents::{Dependents, find_dependents};
 use super::error::RestoreError;
 use super::never_list;
@@ -22,6 +24,8 @@ use super::object;
 use super::options::RestoreOptions;
 use super::order::{Node, Stage, stages};
 use super::plan::{Action, Operation, Plan, SkipReason, Skipped};
+use super::references::Purpose;
+use super::service_address::{is_service, services, taken};
 use super::world::World;
 
 /// Compares the capture of the live cluster with the wanted snapshot and plans the way back.
@@ -39,7 +43,7 @@ pub async fn plan(
         return Err(RestoreError::UnknownRule { name: name.clone() });
     }
     progress.report(ProgressEvent::Stage("comparing with the cluster".to_owned()));
-    let mut world = World::load(cluster, live, wanted, &options.selection).await?;
+    let mut world = World::load(cluster, live, wanted, options).await?;
     let mut changes = diff_trees(live, wanted, &world.selection).await?;
     changes.retain(|change| change.path != TYPES_PATH && ObjectPath::parse(&change.path).is_some());
     find_doomed(&mut world, &changes).await?;
@@ -55,15 +59,9 @@ pub async fn plan(
         planned = decide_all(&world, objects, options, progress).await?;
     }
     drop_homeless(&world, &mut planned).await?;
-    let dependents = find_dependents(&world, &planned.drafts, options).await?;
+    find_taken_addresses(&world, &mut planned.drafts).await?;
+    let dependents = find_dependents(&world, &planned, options).await?;
     assemble(&world, planned, dependents).await
-}
-
-#[derive(Default)]
-struct Planned {
-    drafts: Vec<Draft>,
-    skipped: Vec<Skipped>,
-    explained: u64,
 }
 
 /// Namespaces and CRDs that are being deleted now.
@@ -94,7 +92,7 @@ async fn decide_all(
     changes: Vec<Change>,
     options: &RestoreOptions,
     progress: &dyn Progress,
-) -> Result<Planned, RestoreError> {
+) -> Result<Decisions, RestoreError> {
     let mut changes: BTreeMap<String, Change> =
         changes.into_iter().map(|change| (change.path.clone(), change)).collect();
     if !world.doomed.is_empty() {
@@ -104,7 +102,7 @@ async fn decide_all(
     let mut decisions = futures::stream::iter(changes.into_values())
         .map(|change| decide(world, change, options))
         .buffered(options.parallel.max(1));
-    let mut planned = Planned::default();
+    let mut planned = Decisions::default();
     while let Some(decision) = decisions.try_next().await? {
         progress.report(ProgressEvent::Done(1));
         match decision {
@@ -133,13 +131,12 @@ async fn add_doomed(world: &World<'_>, changes: &mut BTreeMap<String, Change>) -
 }
 
 /// What would come back into a namespace that neither exists nor comes back cannot.
-async fn drop_homeless(world: &World<'_>, planned: &mut Planned) -> Result<(), RestoreError> {
-    let creates = |draft: &Draft| matches!(draft.operation, Operation::Create { .. } | Operation::Recreate { .. });
-    let made: BTreeSet<String> = planned.drafts.iter().filter(|draft| creates(draft)).map(Draft::key).collect();
+async fn drop_homeless(world: &World<'_>, planned: &mut Decisions) -> Result<(), RestoreError> {
+    let made: BTreeSet<String> = planned.drafts.iter().filter(|draft| draft.makes()).map(Draft::key).collect();
     let mut kept = Vec::with_capacity(planned.drafts.len());
     for draft in std::mem::take(&mut planned.drafts) {
         let homeless = match draft.namespace_path() {
-            Some(home) if creates(&draft) && !made.contains(&home) => world.live_uid(&home).await?.is_none(),
+            Some(home) if draft.makes() && !made.contains(&home) => world.live_uid(&home).await?.is_none(),
             _ => false,
         };
         if homeless {
@@ -153,12 +150,36 @@ async fn drop_homeless(world: &World<'_>, planned: &mut Planned) -> Result<(), R
     Ok(())
 }
 
-async fn assemble(world: &World<'_>, planned: Planned, dependents: Dependents) -> Result<Plan, RestoreError> {
-    let Planned { mut drafts, skipped, explained } = planned;
+/// A Service cannot have its address back while another one that stays as it is has it.
+async fn find_taken_addresses(world: &World<'_>, drafts: &mut [Draft]) -> Result<(), RestoreError> {
+    if !drafts.iter().any(|draft| draft.makes() && is_service(&draft.object_path)) {
+        return Ok(());
+    }
+    let services = services(world.cluster).await?;
+    let moving: BTreeSet<String> = drafts.iter().map(Draft::key).collect();
+    for draft in drafts.iter_mut().filter(|draft| draft.makes() && is_service(&draft.object_path)) {
+        let Some(hash) = draft.wanted else { continue };
+        let wanted = world.wanted_object(&draft.path, &hash).await?;
+        if let Some((refuser, holder)) = taken(&wanted, &services)
+            && !moving.contains(&service_path(holder))
+        {
+            draft.refused.get_or_insert(refuser);
+        }
+    }
+    Ok(())
+}
+
+async fn assemble(world: &World<'_>, planned: Decisions, dependents: Dependents) -> Result<Plan, RestoreError> {
+    let Decisions { mut drafts, skipped, explained } = planned;
     for draft in &mut drafts {
+        for uid in dependents.known_as.get(&draft.path).into_iter().flatten() {
+            if !draft.replaces.contains(uid) {
+                draft.replaces.push(uid.clone());
+            }
+        }
         let has = |uids: &[String]| uids.iter().any(|uid| dependents.owners.contains(uid));
         match &mut draft.operation {
-            Operation::Recreate { orphan, .. } => *orphan = has(&draft.replaces),
+            Operation::Recreate { orphan, .. } => *orphan &= has(&draft.replaces),
             Operation::Delete { objects, orphan } => {
                 *objects = dependents.inside(&draft.object_path);
                 *orphan = draft.bound.as_ref().is_some_and(|bound| dependents.staying.contains(&bound.uid));
@@ -167,26 +188,21 @@ async fn assemble(world: &World<'_>, planned: Planned, dependents: Dependents) -
         }
     }
     let (releases, rewrites) = (dependents.releases, dependents.rewrites);
-    let released: BTreeMap<String, Vec<String>> = releases
-        .iter()
-        .map(|draft| match &draft.operation {
-            Operation::Release { uids } => (draft.path.clone(), uids.clone()),
-            _ => (draft.path.clone(), Vec::new()),
-        })
-        .collect();
     drafts.extend(rewrites);
+    drop_lost_owners(world, &mut drafts, &releases).await?;
 
-    let guards = guards(&drafts, &released);
+    let guards = guards(&drafts, &releases);
     let uids = known_uids(world, &drafts).await?;
     let (deletes, writes): (Vec<Draft>, Vec<Draft>) =
         drafts.into_iter().partition(|draft| matches!(draft.operation, Operation::Delete { .. }));
     let acting: BTreeSet<String> = writes.iter().map(Draft::key).collect();
 
-    let mut actions: Vec<Action> = Vec::new();
-    let mut wave = 0;
-    for draft in releases {
-        actions.push(draft.into_action(wave, Vec::new()));
-    }
+    // What was put in everybody's way goes before anything is written that it could refuse, change or hold up.
+    let (in_the_way, deletes): (Vec<Draft>, Vec<Draft>) =
+        deletes.into_iter().partition(|draft| stands_in_the_way(&draft.object_path));
+    let mut actions: Vec<Action> = in_the_way.into_iter().map(|draft| draft.into_action(0, Vec::new())).collect();
+    actions.extend(releases.into_iter().map(|draft| draft.into_action(1, Vec::new())));
+    let mut wave = 1;
     for (_, group) in by_stage(writes) {
         wave += 1;
         for draft in group {
@@ -214,16 +230,67 @@ async fn assemble(world: &World<'_>, planned: Planned, dependents: Dependents) -
 }
 
 /// For each owner that comes back, and for the CRD of its type: the dependents that must have been let go of before.
-fn guards(drafts: &[Draft], released: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, BTreeSet<String>> {
+fn guards(drafts: &[Draft], releases: &[Draft]) -> BTreeMap<String, BTreeSet<String>> {
     let mut guards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (dependent, uids) in released {
-        for owner in drafts.iter().filter(|draft| draft.replaces.iter().any(|uid| uids.contains(uid))) {
-            for guarded in std::iter::once(owner.path.clone()).chain(owner.address.crd_path()) {
-                guards.entry(guarded).or_default().insert(dependent.clone());
+    let owners = drafts.iter().filter(|draft| draft.makes());
+    let by_path: BTreeMap<&str, &Draft> = owners.map(|draft| (draft.path.as_str(), draft)).collect();
+    for release in releases {
+        for path in &release.owners {
+            let owner = by_path.get(path.as_str());
+            let crd = ObjectPath::parse(path).map(|path| crd_path(&path.group, &path.resource));
+            let guarded = owner.map(|owner| owner.path.clone()).into_iter().chain(crd);
+            for guarded in guarded.filter(|path| by_path.contains_key(path.as_str())) {
+                guards.entry(guarded).or_default().insert(release.path.clone());
             }
         }
     }
     guards
+}
+
+/// References to owners that are gone and do not come back are not written. One that the live object has stays, unless
+/// it has to be let go of.
+async fn drop_lost_owners(world: &World<'_>, drafts: &mut [Draft], releases: &[Draft]) -> Result<(), RestoreError> {
+    let made: BTreeSet<String> = drafts.iter().filter(|draft| draft.makes()).map(Draft::key).collect();
+    let types: BTreeSet<(String, String)> = drafts.iter().filter_map(Draft::type_made).collect();
+    let lasting: BTreeMap<&str, &[String]> = releases
+        .iter()
+        .filter_map(|release| match &release.operation {
+            Operation::Release { lasting, .. } => Some((release.path.as_str(), lasting.as_slice())),
+            _ => None,
+        })
+        .collect();
+    for draft in drafts.iter_mut().filter(|draft| draft.wanted.is_some()) {
+        let let_go = lasting.get(draft.path.as_str()).copied().unwrap_or_default();
+        let mut drops = Vec::new();
+        for reference in draft.references.iter().filter(|reference| reference.purpose == Purpose::Owner) {
+            let Some(path) = reference.path.as_ref().filter(|path| !made.contains(*path)) else { continue };
+            let Some(owner) = ObjectPath::parse(path) else { continue };
+            let uid = &reference.uid;
+            let kept = !draft.makes() && draft.live_owners.contains(uid) && !let_go.contains(uid);
+            // Of a type that nobody serves garbage collection knows nothing.
+            let watched = world.serves(&owner) || types.contains(&(owner.group.clone(), owner.resource.clone()));
+            if watched && !kept && world.live_uid(path).await?.is_none() {
+                drops.push(uid.clone());
+            }
+        }
+        draft.drops = drops;
+    }
+    Ok(())
+}
+
+/// Webhooks, admission policies and other API servers refuse, change or hold up what others do.
+fn stands_in_the_way(path: &ObjectPath) -> bool {
+    matches!(path.group.as_str(), "admissionregistration.k8s.io" | "apiregistration.k8s.io")
+}
+
+fn service_path(service: &Value) -> String {
+    ObjectPath {
+        group: String::new(),
+        resource: "services".to_owned(),
+        namespace: object::namespace(service).map(str::to_owned),
+        name: object::name(service).to_owned(),
+    }
+    .to_tree_path()
 }
 
 fn by_stage(drafts: Vec<Draft>) -> BTreeMap<Stage, Vec<Draft>> {

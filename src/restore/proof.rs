@@ -36,6 +36,11 @@ pub enum Difference {
     Missing,
     /// It is in the cluster, not in the snapshot.
     Extra,
+    /// It has another hash than in the snapshot, and is too large there to be an object at all.
+    TooLarge {
+        /// Its size in the snapshot.
+        bytes: u64,
+    },
     /// Some fields differ.
     Fields {
         /// Their names.

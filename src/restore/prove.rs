@@ -89,7 +89,7 @@ async fn look(
         CaptureOptions { selection: options.selection.clone(), with_events: false, parallel: PARALLEL };
     let capture = capture_cluster(cluster, &capture_options, &mut writer, progress).await?;
     let live = writer.finish().await?.tree();
-    let world = World::load(cluster, &live, wanted, &options.selection).await?;
+    let world = World::load(cluster, &live, wanted, options).await?;
     let mut proof = Proof {
         unlistable: capture
             .unlistable
@@ -115,6 +115,9 @@ async fn sort(
     path: &ObjectPath,
     options: &RestoreOptions,
 ) -> Result<Result<Vec<Allowed>, Difference>, RestoreError> {
+    if let Some(bytes) = change.after.as_ref().and_then(|entry| world.oversize(&entry.hash)) {
+        return Ok(Err(Difference::TooLarge { bytes }));
+    }
     let live = match &change.before {
         Some(entry) => Some(world.live_object(&change.path, &entry.hash).await?),
         None => None,
@@ -144,6 +147,7 @@ async fn sort(
                 Err(Difference::Fields { fields: judgement.fields })
             }
         }
+        (None, Some(wanted)) if world.owners_stay_gone(path, wanted).await? => Ok(vec![Allowed::OwnerCollected]),
         (None, _) => Err(Difference::Missing),
         (_, None) => Err(Difference::Extra),
     })

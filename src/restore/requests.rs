@@ -1,30 +1,36 @@
 //! Single writes to the cluster, and waiting for what takes its time.
 //!
-//! In: bodies bound to a UID and a resourceVersion. Out: the object as the API server has it now, or why it refused.
-//! Invariants: a conflict is repeated only while the UID stays and a controller made the change; nothing is ever
-//! written onto an object that is being deleted, it is waited for until it is gone (a PUT onto a CRD that is being
-//! deleted leaves its objects behind in etcd).
+//! In: bodies bound to a UID and a resourceVersion. Out: the object as the API server has it now, or who refused.
+//! Invariants: a conflict is repeated only while the UID stays and a controller made the change, or what was changed is
+//! what would have been written anyway (a write whose answer was lost); nothing is ever written onto an object that is
+//! being deleted, it is waited for until it is gone (a PUT onto a CRD that is being deleted leaves its objects behind in
+//! etcd); no answer of an API server that is away or starting is taken for the truth, it is waited for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::progress::{Progress, ProgressEvent};
 use crate::snapshot::{ObjectPath, at_or_below, field_changes, is_noise};
 
 use super::controller_owned::counters;
+use super::dry_run::is_there_already;
 use super::error::RestoreError;
 use super::object;
 use super::plan::Bound;
 use super::references::is_token;
+use super::refuser::Refuser;
 use super::write_recipe::delete_body;
 
 /// How often a write is repeated after a controller was faster.
 const CONFLICTS: usize = 8;
 /// How often a write is repeated that the API server did not take yet.
 const THROTTLED: u64 = 10;
+/// How often one request is sent again because the API server went away.
+const LOST: u64 = 5;
 /// Between two looks at something that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -32,9 +38,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) enum WriteError {
     /// The API server refused, or the object is not what was planned for. Others can go on.
-    Refused(String),
+    Refused {
+        /// What happened, without any value of a Secret.
+        problem: String,
+        /// Who refused; none when this program did.
+        by: Option<Refuser>,
+    },
     /// Nothing can go on.
     Fatal(RestoreError),
+}
+
+impl WriteError {
+    /// This program stops here, and trying again would not help.
+    pub(super) fn stop(problem: impl Into<String>) -> Self {
+        Self::Refused { problem: problem.into(), by: None }
+    }
 }
 
 impl From<RestoreError> for WriteError {
@@ -65,20 +83,25 @@ impl Known {
 /// Sends writes and counts them.
 pub(super) struct Requests<'a> {
     pub(super) cluster: &'a Cluster,
-    pub(super) patience: Duration,
+    patience: Duration,
+    progress: &'a dyn Progress,
     pub(super) writes: AtomicU64,
+    /// The API server does not answer, and that was said.
+    away: AtomicBool,
 }
 
-impl Requests<'_> {
+impl<'a> Requests<'a> {
+    pub(super) fn new(cluster: &'a Cluster, patience: Duration, progress: &'a dyn Progress) -> Self {
+        Self { cluster, patience, progress, writes: AtomicU64::new(0), away: AtomicBool::new(false) }
+    }
+
     /// Makes an object; `None` when one of its name is there already.
     pub(super) async fn create(&self, target: &Target, url: &str, body: &Value) -> Result<Option<Known>, WriteError> {
         let started = Instant::now();
         loop {
             match self.send(Method::POST, url, body).await {
                 Ok(value) => return Ok(Some(Known { value })),
-                Err(ClusterError::Api(answer)) if answer.status == 409 && answer.reason == "AlreadyExists" => {
-                    return Ok(None);
-                }
+                Err(ClusterError::Api(answer)) if is_there_already(&answer) => return Ok(None),
                 // A type that was just accepted is not served by every worker of the API server yet.
                 Err(ClusterError::Api(answer))
                     if answer.status == 404 && target.path.group.contains('.') && started.elapsed() < SERVED_WITHIN =>
@@ -99,16 +122,19 @@ impl Requests<'_> {
         make_body: impl Fn(&Known) -> Value,
     ) -> Result<(), WriteError> {
         for _ in 0..CONFLICTS {
-            match self.send(Method::PUT, url, &make_body(known)).await {
+            let body = make_body(known);
+            match self.send(Method::PUT, url, &body).await {
                 Ok(value) => {
                     known.value = value;
                     return Ok(());
                 }
-                Err(ClusterError::Api(answer)) if answer.status == 409 => self.after_conflict(target, known).await?,
+                Err(ClusterError::Api(answer)) if answer.status == 409 => {
+                    self.after_conflict(target, known, Some(&body)).await?;
+                }
                 Err(error) => return Err(refused(&target.path, error)),
             }
         }
-        Err(WriteError::Refused("it changes faster than it can be written".to_owned()))
+        Err(WriteError::stop("it changes faster than it can be written"))
     }
 
     /// Deletes the object that is known. One that is gone already is fine.
@@ -123,20 +149,27 @@ impl Requests<'_> {
                     Some(now) if object::is_terminating(&now.value) && now.bound().uid == known.bound().uid => {
                         return self.wait_gone(target, Some(&known.bound().uid)).await;
                     }
-                    Some(_) => self.after_conflict(target, known).await?,
+                    Some(_) => self.after_conflict(target, known, None).await?,
                 },
                 Err(error) => return Err(refused(&target.path, error)),
             }
         }
-        Err(WriteError::Refused("it changes faster than it can be deleted".to_owned()))
+        Err(WriteError::stop("it changes faster than it can be deleted"))
     }
 
     /// The object as it is now.
     pub(super) async fn read(&self, target: &Target) -> Result<Option<Known>, WriteError> {
-        match self.cluster.get(&target.url).await {
-            Ok(bytes) => Ok(Some(Known { value: object::parse(&target.path.to_tree_path(), &bytes)? })),
-            Err(error) if error.status() == Some(404) => Ok(None),
-            Err(error) => Err(refused(&target.path, error)),
+        loop {
+            let failed = match self.cluster.get(&target.url).await {
+                Ok(bytes) => return Ok(Some(Known { value: object::parse(&target.path.to_tree_path(), &bytes)? })),
+                Err(error) => error,
+            };
+            match self.was_away(&failed).await {
+                Ok(true) => {}
+                Ok(false) if failed.status() == Some(404) => return Ok(None),
+                Ok(false) => return Err(refused(&target.path, failed)),
+                Err(error) => return Err(refused(&target.path, error)),
+            }
         }
     }
 
@@ -149,7 +182,7 @@ impl Requests<'_> {
                 return Ok(());
             }
             if started.elapsed() >= self.patience {
-                return Err(WriteError::Refused(still_there(&now.value, self.patience)));
+                return Err(WriteError::stop(still_there(&now.value, self.patience)));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -166,7 +199,7 @@ impl Requests<'_> {
             }
             if started.elapsed() >= self.patience {
                 let seconds = self.patience.as_secs();
-                return Err(WriteError::Refused(format!("its type is not served after {seconds} s")));
+                return Err(WriteError::stop(format!("its type is not served after {seconds} s")));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -181,48 +214,94 @@ impl Requests<'_> {
         true
     }
 
-    /// Someone was faster: a controller's change is taken as it is, any other one stops the write.
-    async fn after_conflict(&self, target: &Target, known: &mut Known) -> Result<(), WriteError> {
+    /// Someone was faster: a controller's change is taken as it is, and so is one to what would have been written; any
+    /// other one stops the write.
+    async fn after_conflict(&self, target: &Target, known: &mut Known, body: Option<&Value>) -> Result<(), WriteError> {
         let Some(now) = self.read(target).await? else {
-            return Err(WriteError::Refused("it is gone since it was planned".to_owned()));
+            return Err(WriteError::stop("it is gone since it was planned"));
         };
         if now.bound().uid != known.bound().uid {
-            return Err(WriteError::Refused("another object has its name since it was planned".to_owned()));
+            return Err(WriteError::stop("another object has its name since it was planned"));
         }
         if object::is_terminating(&now.value) {
-            return Err(WriteError::Refused("it is being deleted".to_owned()));
+            return Err(WriteError::stop("it is being deleted"));
         }
+        let unlike = body.map(|body| field_changes(body, &now.value));
+        let as_written = |field: &str| {
+            unlike.as_ref().is_some_and(|unlike| {
+                !unlike.iter().any(|other| at_or_below(&other.path, field) || at_or_below(field, &other.path))
+            })
+        };
         let fields: Vec<String> = field_changes(&known.value, &now.value)
             .into_iter()
             .map(|change| change.path)
-            .filter(|field| !is_controllers(&target.path, &known.value, field))
+            .filter(|field| !is_controllers(&target.path, &known.value, field) && !as_written(field))
             .collect();
         if !fields.is_empty() {
-            return Err(WriteError::Refused(format!("it was changed since it was planned: {}", fields.join(", "))));
+            return Err(WriteError::stop(format!("it was changed since it was planned: {}", fields.join(", "))));
         }
         *known = now;
         Ok(())
     }
 
     async fn send(&self, method: Method, url: &str, body: &Value) -> Result<Value, ClusterError> {
-        let mut attempt = 0;
+        let text = body.to_string().into_bytes();
+        let (mut throttled, mut lost) = (0, 0);
         let bytes = loop {
             self.writes.fetch_add(1, Ordering::Relaxed);
-            match self.cluster.send(method.clone(), url, Some(body.to_string().into_bytes())).await {
-                // 429 says that the request was not looked at.
-                Err(ClusterError::Api(answer)) if answer.status == 429 && attempt < THROTTLED => {
-                    attempt += 1;
+            let failed = match self.cluster.send(method.clone(), url, Some(text.clone())).await {
+                Ok(bytes) => break bytes,
+                Err(error) => error,
+            };
+            match failed {
+                // It says that the request was not looked at.
+                ClusterError::Api(answer) if answer.status == 429 && throttled < THROTTLED => {
+                    throttled += 1;
                     tokio::time::sleep(Duration::from_secs(answer.retry_after.unwrap_or(1))).await;
                 }
-                other => break other?,
+                // Whether it was carried out is not known: what comes back the second time tells.
+                failed if lost < LOST && self.was_away(&failed).await? => lost += 1,
+                failed => return Err(failed),
             }
         };
-        serde_json::from_slice(&bytes).map_err(|error| ClusterError::BadAnswer {
+        object::parse(url, &bytes).map_err(|_| ClusterError::BadAnswer {
             method: method.to_string(),
             path: url.to_owned(),
             expected: "an object",
-            problem: format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()),
+            problem: "it is no JSON".to_owned(),
         })
+    }
+
+    /// Whether a request failed only because the API server was away or is starting, in which case it is ready again
+    /// now. A starting one answers, and does not know all types and rights yet.
+    async fn was_away(&self, failed: &ClusterError) -> Result<bool, ClusterError> {
+        let unanswered = matches!(failed, ClusterError::Unreachable { .. } | ClusterError::TimedOut { .. });
+        if !unanswered && !failed.status().is_some_and(|status| matches!(status, 403 | 404 | 500 | 502..=504)) {
+            return Ok(false);
+        }
+        let started = Instant::now();
+        let mut waited = unanswered;
+        loop {
+            let error = match self.cluster.ready().await {
+                Ok(()) => {
+                    self.away.store(false, Ordering::Relaxed);
+                    return Ok(waited);
+                }
+                Err(error) => error,
+            };
+            let away = matches!(
+                error,
+                ClusterError::Unreachable { .. } | ClusterError::TimedOut { .. } | ClusterError::NotReady { .. }
+            );
+            if !away || started.elapsed() >= self.patience {
+                return if away { Err(error) } else { Ok(waited) };
+            }
+            waited = true;
+            if !self.away.swap(true, Ordering::Relaxed) {
+                self.progress.report(ProgressEvent::Note(format!("waiting: {error}")));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 
@@ -239,18 +318,18 @@ fn is_controllers(path: &ObjectPath, value: &Value, field: &str) -> bool {
         || (path.group == "rbac.authorization.k8s.io" && field.starts_with("rules"))
 }
 
-/// A Secret's values may be in the server's words, so only the names of fields are repeated for it.
+/// A Secret's values may be in the server's words, so only who refused is repeated for it.
 fn refused(path: &ObjectPath, error: ClusterError) -> WriteError {
     let ClusterError::Api(answer) = error else { return WriteError::Fatal(error.into()) };
-    if path.group.is_empty() && path.resource == "secrets" {
-        let fields: Vec<&str> = answer.causes.iter().map(|cause| cause.field.as_str()).collect();
-        return WriteError::Refused(
-            format!("the API server answered {} {} {}", answer.status, answer.reason, fields.join(", "))
-                .trim_end()
-                .to_owned(),
-        );
-    }
-    WriteError::Refused(format!("the API server answered {} {}: {}", answer.status, answer.reason, answer.message))
+    let by = Refuser::of(&answer);
+    let secret = path.group.is_empty() && path.resource == "secrets";
+    let problem = match (&by, secret) {
+        (by, true) => by.to_string(),
+        // The server's words do not say that.
+        (Refuser::LimitRange, false) => format!("{by}: {}", answer.message),
+        (_, false) => format!("the API server answered {} {}: {}", answer.status, answer.reason, answer.message),
+    };
+    WriteError::Refused { problem, by: Some(by) }
 }
 
 fn has_condition(value: &Value, kind: &str) -> bool {

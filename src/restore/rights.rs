@@ -85,7 +85,7 @@ fn rights_of(action: &Action, path: &ObjectPath) -> Vec<Right> {
     use RightVerb::{Create, Delete, Get, List, Update};
     // A conflict, the end of a delete and a CRD that is to be served are read.
     let (verbs, makes): (&[RightVerb], bool) = match &action.operation {
-        Operation::Release { .. } | Operation::Update { .. } => (&[Get, Update], false),
+        Operation::Release { .. } | Operation::Readopt { .. } | Operation::Update { .. } => (&[Get, Update], false),
         // What is made is then changed: field managers are taken from no create.
         Operation::Create { .. } => (&[Get, Create, Update], true),
         Operation::Recreate { .. } => (&[Get, Delete, Create, Update], true),
@@ -198,7 +198,7 @@ mod tests {
             has_status,
             custom: false,
         };
-        let (needs, replaces) = (Vec::new(), Vec::new());
+        let (needs, replaces, drops) = (Vec::new(), Vec::new(), Vec::new());
         let path = path.to_owned();
         Action {
             path,
@@ -209,8 +209,10 @@ mod tests {
             wanted: None,
             live: None,
             unchecked: true,
+            refused: None,
             needs,
             replaces,
+            drops,
         }
     }
 

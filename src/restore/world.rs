@@ -1,23 +1,34 @@
 //! Both sides of a restore: the live cluster and the wanted snapshot, and the types that the two know.
 //!
 //! In: two trees and discovery. Out: objects, addresses of types, and where the objects stand that others refer to.
-//! Invariant: what is not selected was not captured, so it is asked of the API server instead of taken for missing.
+//! Invariants: what is not selected was not captured, so it is asked of the API server instead of taken for missing; an
+//! object of the snapshot is only used if it lies where it belongs, and one that no API server can have held is not read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use futures::StreamExt as _;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ServedType, TypeOrigin, discover};
 use crate::snapshot::{ObjectPath, Selection, TYPES_PATH, TypeNames, TypesDocument};
 use crate::store::{ContentHash, SnapshotTree};
 
-use super::address::{CRD_GROUP, CRD_RESOURCE, TypeAddress, crd_path};
+use super::address::{TypeAddress, crd_path};
+use super::dry_run::DryRuns;
 use super::error::RestoreError;
 use super::judge::{Neighbour, Neighbours};
+use super::never_list::{Reach, covering};
 use super::object;
-use super::references::{Kinds, references};
+use super::options::RestoreOptions;
+use super::references::{Kinds, Purpose, Reference, references};
+use super::returning_types::{ReturningType, returning_types};
+
+/// The largest object that is read. An API server takes requests of 3 MiB; what it holds may be longer as JSON, six
+/// times at worst, where every byte of a text is escaped.
+const MOST_OBJECT_BYTES: u64 = 18 << 20;
+
+/// How many owners of owners are followed.
+const MOST_GENERATIONS: usize = 8;
 
 /// Both sides.
 pub(super) struct World<'a> {
@@ -26,10 +37,13 @@ pub(super) struct World<'a> {
     pub(super) wanted: &'a SnapshotTree,
     pub(super) selection: Selection,
     pub(super) doomed: Doomed,
+    pub(super) dry_runs: DryRuns<'a>,
+    force_kinds: &'a [String],
     kinds: Kinds,
     served: BTreeMap<(String, String), ServedType>,
-    returning: BTreeMap<(String, String), WantedType>,
+    returning: BTreeMap<(String, String), ReturningType>,
     uids: Mutex<BTreeMap<String, Option<String>>>,
+    coming: Mutex<BTreeMap<String, bool>>,
 }
 
 /// What goes away by itself or with something that is made anew: whatever is in it now does not count.
@@ -50,28 +64,19 @@ impl Doomed {
     }
 }
 
-/// A type whose CRD the restore creates or changes.
-struct WantedType {
-    kind: String,
-    singular: String,
-    namespaced: bool,
-    /// Served versions, with whether each has the subresource `status`.
-    versions: BTreeMap<String, bool>,
-}
-
 impl<'a> World<'a> {
     pub(super) async fn load(
         cluster: &'a Cluster,
         live: &'a SnapshotTree,
         wanted: &'a SnapshotTree,
-        selection: &Selection,
+        options: &'a RestoreOptions,
     ) -> Result<Self, RestoreError> {
         let served: BTreeMap<_, _> = discover(cluster)
             .await?
             .into_iter()
             .map(|served| ((served.group.clone(), served.resource.clone()), served))
             .collect();
-        let returning = returning_types(live, wanted).await?;
+        let returning = returning_types(live, wanted, MOST_OBJECT_BYTES).await?;
         let mut kinds = Kinds::default();
         for ((group, resource), wanted_type) in &returning {
             kinds.insert(group, &wanted_type.kind, resource, wanted_type.namespaced);
@@ -93,17 +98,20 @@ impl<'a> World<'a> {
                 categories: Vec::new(),
             }))
             .collect();
-        let selection = selection.resolve(&names)?;
+        let selection = options.selection.resolve(&names)?;
         Ok(Self {
             cluster,
             live,
             wanted,
             selection,
             doomed: Doomed::default(),
+            dry_runs: DryRuns::new(cluster),
+            force_kinds: &options.force_kinds,
             kinds,
             served,
             returning,
             uids: Mutex::default(),
+            coming: Mutex::default(),
         })
     }
 
@@ -111,10 +119,26 @@ impl<'a> World<'a> {
         &self.kinds
     }
 
-    /// Where the object's type is written, and whether it is served there now.
-    pub(super) fn address(&self, path: &ObjectPath, value: &Value) -> Option<(TypeAddress, bool)> {
+    /// Where the object's type is written, and whether it is served there now; `None` when nobody offers it.
+    ///
+    /// # Errors
+    /// The object is not of the kind, or not of the scope, that its path says.
+    pub(super) fn address(
+        &self,
+        path: &ObjectPath,
+        value: &Value,
+    ) -> Result<Option<(TypeAddress, bool)>, RestoreError> {
+        let found = self.find_address(path, object::version_of(object::text(value, "/apiVersion").unwrap_or_default()));
+        if let Some((address, _)) = &found
+            && (object::text(value, "/kind") != Some(&address.kind) || path.namespace.is_some() != address.namespaced)
+        {
+            return Err(RestoreError::Misplaced { path: path.to_tree_path(), found: object::described(value) });
+        }
+        Ok(found)
+    }
+
+    fn find_address(&self, path: &ObjectPath, version: &str) -> Option<(TypeAddress, bool)> {
         let key = (path.group.clone(), path.resource.clone());
-        let version = object::version_of(object::text(value, "/apiVersion")?);
         if let Some(wanted_type) = self.returning.get(&key)
             && self.selection.includes_path(&crd_path(&path.group, &path.resource))
         {
@@ -143,7 +167,14 @@ impl<'a> World<'a> {
     }
 
     pub(super) async fn wanted_object(&self, path: &str, hash: &ContentHash) -> Result<Value, RestoreError> {
-        object::parse(path, &self.wanted.blob(hash).await?)
+        let wanted = object::parse(path, &self.wanted.blob(hash).await?)?;
+        object::check_place(path, &wanted)?;
+        Ok(wanted)
+    }
+
+    /// The size of a wanted object that is too large to be one.
+    pub(super) fn oversize(&self, hash: &ContentHash) -> Option<u64> {
+        self.wanted.blob_size(hash).filter(|bytes| *bytes > MOST_OBJECT_BYTES)
     }
 
     /// What is known of the objects that these values refer to.
@@ -160,13 +191,67 @@ impl<'a> World<'a> {
                 }
                 let neighbour = match self.live_uid(&named).await? {
                     Some(uid) => Neighbour::Live(uid),
-                    None if self.wanted.entry(&named).await?.is_some() => Neighbour::Coming,
+                    None if self.comes(&named, 0).await? => Neighbour::Coming,
                     None => Neighbour::Nowhere,
                 };
                 by_path.insert(named, neighbour);
             }
         }
         Ok(Neighbours { by_path, kinds: &self.kinds })
+    }
+
+    /// Every owner of a missing object is one that is gone for good: it would be collected as soon as it is back.
+    pub(super) async fn owners_stay_gone(&self, path: &ObjectPath, wanted: &Value) -> Result<bool, RestoreError> {
+        self.orphaned(path, wanted, 0).await
+    }
+
+    async fn orphaned(&self, path: &ObjectPath, wanted: &Value, above: usize) -> Result<bool, RestoreError> {
+        let mut owned = false;
+        for reference in references(path, wanted, &self.kinds) {
+            let Reference { purpose: Purpose::Owner, path: owner, .. } = reference else { continue };
+            // One that was not asked for, or that the snapshot does not have, is no reason to leave this one out.
+            let Some(owner) = owner else { return Ok(false) };
+            let known = self.selection.includes_path(&owner) && self.wanted.entry(&owner).await?.is_some();
+            if !known || self.live_uid(&owner).await?.is_some() || self.comes(&owner, above).await? {
+                return Ok(false);
+            }
+            owned = true;
+        }
+        Ok(owned)
+    }
+
+    /// An object that is not there is brought back: it is in the snapshot, was asked for, and nothing forbids it.
+    async fn comes(&self, path: &str, above: usize) -> Result<bool, RestoreError> {
+        if let Some(known) = self.coming.lock().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Ok(*known);
+        }
+        let entry = if self.selection.includes_path(path) { self.wanted.entry(path).await? } else { None };
+        let comes = match (entry, ObjectPath::parse(path)) {
+            (Some(entry), Some(parsed)) if self.oversize(&entry.hash).is_none() => {
+                let wanted = self.wanted_object(path, &entry.hash).await?;
+                let rule = covering(&parsed, &wanted, self.force_kinds);
+                let forbidden =
+                    rule.is_some_and(|rule| rule.reach == Reach::Untouched) || object::is_terminating(&wanted);
+                // Owners that own each other in a circle have to end somewhere.
+                let orphaned = above < MOST_GENERATIONS && Box::pin(self.orphaned(&parsed, &wanted, above + 1)).await?;
+                !forbidden && !orphaned
+            }
+            _ => false,
+        };
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), comes);
+        Ok(comes)
+    }
+
+    /// The API server offers this type now.
+    pub(super) fn serves(&self, path: &ObjectPath) -> bool {
+        self.served.contains_key(&(path.group.clone(), path.resource.clone()))
+    }
+
+    /// A CRD defines this type.
+    pub(super) fn is_custom(&self, path: &ObjectPath) -> bool {
+        let key = (path.group.clone(), path.resource.clone());
+        let served = self.served.get(&key).map(|served| &served.origin);
+        self.returning.contains_key(&key) || matches!(served, Some(TypeOrigin::CustomResource { .. }))
     }
 
     /// The UID of a live object that stays; `None` when there is none.
@@ -195,7 +280,8 @@ impl<'a> World<'a> {
         Ok(found.filter(|found| !object::is_terminating(found)).map(|found| object::uid(&found)))
     }
 
-    async fn ask(&self, path: &ObjectPath) -> Result<Option<Value>, RestoreError> {
+    /// An object that was perhaps not captured.
+    pub(super) async fn ask(&self, path: &ObjectPath) -> Result<Option<Value>, RestoreError> {
         let Some(served) = self.served.get(&(path.group.clone(), path.resource.clone())) else { return Ok(None) };
         match self.cluster.get(&served.object_url(path.namespace.as_deref(), &path.name)).await {
             Ok(bytes) => Ok(Some(object::parse(&path.to_tree_path(), &bytes)?)),
@@ -209,38 +295,4 @@ impl<'a> World<'a> {
 async fn recorded_names(tree: &SnapshotTree) -> Result<Vec<TypeNames>, RestoreError> {
     let Some(bytes) = tree.read(TYPES_PATH).await? else { return Ok(Vec::new()) };
     Ok(TypesDocument::parse(&bytes).map_err(RestoreError::Types)?.names())
-}
-
-/// The types whose CRDs are not the same on both sides.
-async fn returning_types(
-    live: &SnapshotTree,
-    wanted: &SnapshotTree,
-) -> Result<BTreeMap<(String, String), WantedType>, RestoreError> {
-    let folder = format!("cluster/{CRD_GROUP}/{CRD_RESOURCE}");
-    let mut found = BTreeMap::new();
-    let mut files = wanted.walk(&folder);
-    while let Some(file) = files.next().await {
-        let (path, entry) = file?;
-        if live.entry(&path).await?.is_some_and(|known| known.hash == entry.hash) {
-            continue;
-        }
-        let crd = object::parse(&path, &wanted.blob(&entry.hash).await?)?;
-        let text = |pointer: &str| object::text(&crd, pointer).unwrap_or_default().to_owned();
-        let versions = crd.pointer("/spec/versions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let wanted_type = WantedType {
-            kind: text("/spec/names/kind"),
-            singular: text("/spec/names/singular"),
-            namespaced: text("/spec/scope") == "Namespaced",
-            versions: versions
-                .iter()
-                .filter(|version| version.get("served") == Some(&Value::Bool(true)))
-                .filter_map(|version| {
-                    let name = version.get("name")?.as_str()?.to_owned();
-                    Some((name, version.pointer("/subresources/status").is_some()))
-                })
-                .collect(),
-        };
-        found.insert((text("/spec/group"), text("/spec/names/plural")), wanted_type);
-    }
-    Ok(found)
 }

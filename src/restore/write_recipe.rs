@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::snapshot::ObjectPath;
+use crate::snapshot::{ObjectPath, at_or_below, field_changes, is_noise};
 
 use super::controller_owned::counters;
 use super::judge::JOB_UID_PLACES;
 use super::object;
 use super::plan::Bound;
-use super::references::{is_claim, is_token, is_volume, map_uids};
+use super::references::{is_claim, is_token, is_volume, map_uids, owner_references};
 
 /// Marks of the volume controller: with them a new claim is taken for one that lost its volume.
 const BIND_MARKS: [&str; 2] = ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io/bound-by-controller"];
@@ -138,13 +138,45 @@ fn keep_controllers_fields(path: &ObjectPath, body: &mut Value, target: &Value, 
     }
 }
 
-/// A live object without its references to owners that are gone.
-pub(super) fn release_body(live: &Value, gone: &[String]) -> Value {
-    let mut body = live.clone();
+/// An object without its references to these owners.
+pub(super) fn without_owners(object: &Value, uids: &[String]) -> Value {
+    let mut body = object.clone();
     if let Some(owners) = body.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut) {
         owners.retain(|owner| {
-            !owner.get("uid").and_then(Value::as_str).is_some_and(|uid| gone.iter().any(|gone| gone == uid))
+            !owner.get("uid").and_then(Value::as_str).is_some_and(|uid| uids.iter().any(|gone| gone == uid))
         });
+    }
+    object::remove_empty(&mut body, "/metadata", "ownerReferences");
+    body
+}
+
+/// A live object with the references that it had when it was captured, to owners under the UIDs of today. What else was
+/// changed since stays as it is; if nothing was, the field managers are as they were too.
+pub(super) fn readopted(captured: &Value, live: &Value, back: &BTreeMap<String, String>) -> Value {
+    let mut body = live.clone();
+    let uid = |owner: &Value| owner.get("uid").and_then(Value::as_str).map(str::to_owned);
+    let now = owner_references(live);
+    let has = |owners: &[Value], wanted: &Option<String>| owners.iter().any(|owner| uid(owner) == *wanted);
+    let mut owners: Vec<Value> = Vec::new();
+    for owner in owner_references(captured) {
+        match uid(owner).and_then(|old| back.get(&old)) {
+            Some(new) => {
+                let mut owner = owner.clone();
+                object::set(&mut owner, "", "uid", json!(new));
+                owners.push(owner);
+            }
+            None if has(now, &uid(owner)) => owners.push(owner.clone()),
+            None => {}
+        }
+    }
+    let others: Vec<Value> = now.iter().filter(|owner| !has(&owners, &uid(owner))).cloned().collect();
+    owners.extend(others);
+    object::set(&mut body, "/metadata", "ownerReferences", Value::Array(owners));
+    let same = |field: &str| is_noise(field) || at_or_below(field, "metadata.ownerReferences");
+    if field_changes(captured, live).iter().all(|change| same(&change.path))
+        && let Some(managers) = captured.pointer("/metadata/managedFields")
+    {
+        object::set(&mut body, "/metadata", "managedFields", managers.clone());
     }
     body
 }
@@ -165,7 +197,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{create_body, put_body, release_body, target};
+    use super::{create_body, put_body, readopted, target, without_owners};
     use crate::snapshot::ObjectPath;
 
     fn path(text: &str) -> ObjectPath {
@@ -225,7 +257,32 @@ mod tests {
     #[test]
     fn only_references_to_what_is_gone_are_taken_off() {
         let live = json!({"metadata": {"ownerReferences": [{"uid": "gone"}, {"uid": "there"}]}});
-        let body = release_body(&live, &["gone".to_owned()]);
+        let body = without_owners(&live, &["gone".to_owned()]);
         assert_eq!(body, json!({"metadata": {"ownerReferences": [{"uid": "there"}]}}));
+        assert_eq!(without_owners(&body, &["there".to_owned()]), json!({"metadata": {}}));
+    }
+
+    #[test]
+    fn references_come_back_beside_what_others_changed_meanwhile() {
+        let managers = json!([{"manager": "m"}]);
+        let captured = json!({"data": {"a": "1"}, "metadata": {"managedFields": managers,
+            "ownerReferences": [{"name": "x", "uid": "then"}, {"name": "y", "uid": "stays"}, {"name": "z", "uid": "left"}]}});
+        let back = BTreeMap::from([("then".to_owned(), "now".to_owned())]);
+        let live = json!({"data": {"a": "1"}, "metadata": {"managedFields": [{}],
+            "ownerReferences": [{"name": "new", "uid": "new"}, {"name": "y", "uid": "stays"}]}});
+        let owners = json!([{"name": "x", "uid": "now"}, {"name": "y", "uid": "stays"}, {"name": "new", "uid": "new"}]);
+        let body = readopted(&captured, &live, &back);
+        assert_eq!(
+            body,
+            json!({"data": {"a": "1"}, "metadata": {"managedFields": managers, "ownerReferences": owners}})
+        );
+        let mut changed = live;
+        changed["data"]["a"] = json!("2");
+        let body = readopted(&captured, &changed, &back);
+        assert_eq!(body["data"]["a"], "2");
+        assert_eq!(body["metadata"]["managedFields"], json!([{}]));
+        // Adopted by its owner's own controller already.
+        let twice = readopted(&captured, &body, &back);
+        assert_eq!(twice["metadata"]["ownerReferences"], owners);
     }
 }

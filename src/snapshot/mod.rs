@@ -26,6 +26,7 @@ pub use outcome::{ClusterCapture, SkippedType, UnlistableType};
 pub use path::{ObjectPath, TYPES_PATH};
 pub use pattern::SelectionError;
 pub use selection::{Scope, Selection};
+pub(crate) use sorted_json::MAX_DEPTH;
 pub use type_names::TypeNames;
 pub use types_document::{RecordedOrigin, TypeRecord, TypeState, TypesDocument};
 pub use unmatched::unmatched_patterns;

@@ -5,7 +5,7 @@
 //! than a `Value`, and it is on the way of every byte of a capture.
 
 /// Deeper than any real object: the API server refuses CRD schemas and objects long before this. It bounds recursion.
-pub(super) const MAX_DEPTH: usize = 512;
+pub(crate) const MAX_DEPTH: usize = 512;
 
 /// Text that is no such object.
 pub(super) enum Fault {

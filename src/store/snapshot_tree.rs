@@ -142,6 +142,11 @@ impl SnapshotTree {
         self.shared.reader.read(hash).await
     }
 
+    /// How large a blob really is, whatever the tree says of it; `None` when no pack holds it.
+    pub fn blob_size(&self, hash: &ContentHash) -> Option<u64> {
+        self.shared.reader.size(hash)
+    }
+
     /// The content of the file at a path (not for `Parts`).
     pub async fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
         match self.entry(path).await? {

@@ -160,8 +160,8 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
     restore of snapshot #1 (ID, DATE CLOCK UTC) to context `throwaway`
     plan: create 3, update 2, recreate 0, delete 1, release 0, skip 1
       ! configmaps tenant-a/extra is deleted
-      + customresourcedefinitions.apiextensions.k8s.io databases.story.example (no dry run could check it)
-      + configmaps tenant-a/doomed (no dry run could check it)
+      + customresourcedefinitions.apiextensions.k8s.io databases.story.example
+      + configmaps tenant-a/doomed
       ~ configmaps tenant-a/settings: data.mode, data.script, and N of noise
       ~ secrets tenant-a/password: data.value, and N of noise
       + databases.story.example tenant-a/orders (no dry run could check it)
@@ -194,8 +194,8 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
     restore of snapshot #1 (ID, DATE CLOCK UTC) to context `throwaway`
     plan: create 3, update 2, recreate 0, delete 1, release 0, skip 1
       ! configmaps tenant-a/extra is deleted
-      + customresourcedefinitions.apiextensions.k8s.io databases.story.example (no dry run could check it)
-      + configmaps tenant-a/doomed (no dry run could check it)
+      + customresourcedefinitions.apiextensions.k8s.io databases.story.example
+      + configmaps tenant-a/doomed
       ~ configmaps tenant-a/settings: data.mode, data.script, and N of noise
       ~ secrets tenant-a/password: data.value, and N of noise
       + databases.story.example tenant-a/orders (no dry run could check it)

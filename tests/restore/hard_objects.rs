@@ -179,3 +179,173 @@ async fn the_never_list_is_left_alone() {
     assert!(skipped.contains(&"cluster/core/pods/tenant/p.json"), "{skipped:?}");
     assert!(skipped.contains(&"cluster/core/nodes/_/extra-node.json"), "{skipped:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_would_have_to_be_deleted_is_left_alone_with_the_way_out() {
+    let site = Site::start(Options::default().controllers()).await;
+    let (volumes, claims) = ("/api/v1/persistentvolumes", "/api/v1/namespaces/default/persistentvolumeclaims");
+    let claim = |modes: &str| {
+        json!({"metadata": {"name": "data"}, "spec": {"accessModes": [modes], "storageClassName": "",
+            "volumeName": "disk", "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    site.post(
+        volumes,
+        json!({"metadata": {"name": "disk"}, "spec": {"capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce", "ReadWriteMany"], "persistentVolumeReclaimPolicy": "Delete",
+            "storageClassName": "", "hostPath": {"path": "/nowhere"}}}),
+    )
+    .await;
+    site.post(claims, claim("ReadWriteOnce")).await;
+    let (data, disk) = (format!("{claims}/data"), format!("{volumes}/disk"));
+    let bound = async || site.get(&data).await.is_some_and(|claim| claim["status"]["phase"] == "Bound");
+    site.until(bound).await;
+    let wanted = site.snapshot().await;
+    // Another claim to the same disk took its place.
+    let retain = json!({"spec": {"persistentVolumeReclaimPolicy": "Retain", "claimRef": null}});
+    site.patch(&disk, json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})).await;
+    site.remove(&data).await;
+    site.patch(&disk, retain).await;
+    site.post(claims, claim("ReadWriteMany")).await;
+    site.until(bound).await;
+    site.patch(&disk, json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})).await;
+
+    let restored = site.try_restore(&wanted, Wait::Skip).await;
+    let [skipped] =
+        restored.plan.skipped.iter().filter(|skipped| skipped.path.contains("claims")).collect::<Vec<_>>()[..]
+    else {
+        panic!("{:#?}", restored.plan)
+    };
+    assert_eq!(
+        skipped.reason.to_string(),
+        "spec cannot be changed, and deleting a claim can take its volume's data with it; to have it back as it was, \
+         set the persistentVolumeReclaimPolicy of volume disk to Retain, stop the pods that use the claim, delete the \
+         claim, and restore again"
+    );
+    assert!(!restored.proof.holds());
+    assert!(bound().await, "it still has its volume");
+
+    // Done as it says.
+    site.patch(&disk, json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})).await;
+    site.remove(&data).await;
+    site.restore(&wanted, Wait::Skip).await;
+    site.until(bound).await;
+    assert_eq!(site.get(&data).await.unwrap()["spec"]["accessModes"], json!(["ReadWriteOnce"]));
+    assert_eq!(site.get(&disk).await.unwrap()["spec"]["persistentVolumeReclaimPolicy"], "Delete");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_keeps_the_pods_that_it_adopts_again_and_no_others() {
+    let mut site = Site::start(Options::default().controllers()).await;
+    site.namespace("work").await;
+    site.only(&["cluster/*/*/work/**"]);
+    let (deployments, sets) =
+        ("/apis/apps/v1/namespaces/work/deployments", "/apis/apps/v1/namespaces/work/statefulsets");
+    let template = |labels: &Value| json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "c:1"}]}});
+    let deployment = |app: &str| {
+        let labels = json!({"app": app});
+        json!({"metadata": {"name": "web"},
+            "spec": {"selector": {"matchLabels": labels}, "template": template(&labels)}})
+    };
+    let set = |service: &str| {
+        let labels = json!({"app": "db"});
+        json!({"metadata": {"name": "db"}, "spec": {"serviceName": service, "replicas": 1,
+            "selector": {"matchLabels": labels}, "template": template(&labels)}})
+    };
+    let pods = async |app: &str| {
+        let list = format!("/api/v1/namespaces/work/pods?labelSelector=app%3D{app}");
+        let list = site.get(&list).await.unwrap()["items"].as_array().unwrap().clone();
+        list.into_iter().map(|pod| pod["metadata"]["uid"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    site.post(deployments, deployment("right")).await;
+    site.post(sets, set("right")).await;
+    site.until(async || pods("right").await.len() == 1 && pods("db").await.len() == 1).await;
+    let wanted = site.snapshot().await;
+
+    // Both were made anew with a field that cannot be changed.
+    replace(&site, deployments, deployment("wrong")).await;
+    site.until(async || pods("right").await.is_empty() && pods("wrong").await.len() == 1).await;
+    replace(&site, sets, set("wrong")).await;
+    site.until(async || {
+        pods("db").await.len() == 1 && site.get(&format!("{sets}/db")).await.unwrap()["status"]["replicas"] == 1
+    })
+    .await;
+    let database = pods("db").await;
+    let restored = site.restore(&wanted, Wait::Skip).await;
+    assert_eq!(restored.plan.counts().recreate, 2, "{:#?}", restored.plan.actions);
+    // The pods of a selector that is no more go; those of one that is the same stay as they are.
+    site.until(async || pods("right").await.len() == 1 && pods("wrong").await.is_empty()).await;
+    let adopted = format!("{sets}/db");
+    let owner = site.get(&adopted).await.unwrap()["metadata"]["uid"].clone();
+    site.until(async || {
+        let pod = site.get("/api/v1/namespaces/work/pods/db-0").await;
+        pod.is_some_and(|pod| pod["metadata"]["ownerReferences"][0]["uid"] == owner)
+    })
+    .await;
+    assert_eq!(pods("db").await, database, "it never stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_one_default_class_comes_back_although_another_one_took_its_place() {
+    let mut site = Site::start(Options::default()).await;
+    site.only(&["priorityclasses"]);
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let class = |name: &str, default: bool| json!({"metadata": {"name": name}, "value": 5, "globalDefault": default});
+    for (name, default) in [("deleted", true), ("edited", false)] {
+        site.post(classes, class(name, default)).await;
+    }
+    let wanted = site.snapshot().await;
+    site.delete(&format!("{classes}/deleted")).await;
+    site.patch(&format!("{classes}/edited"), json!({"globalDefault": true})).await;
+    // Two defaults at a time are refused: it is tried again once the other one is none any more.
+    let restored = site.restore(&wanted, Wait::Skip).await;
+    let create = restored.plan.actions.iter().find(|action| action.path.contains("deleted")).unwrap();
+    assert!(create.refused.is_some(), "{create:?}");
+    assert_eq!(site.get(&format!("{classes}/deleted")).await.unwrap()["globalDefault"], true);
+}
+
+async fn is_unavailable(site: &Site) -> bool {
+    let found = site.get("/apis/apiregistration.k8s.io/v1/apiservices/v1.dead.example").await.unwrap();
+    found["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|one| one["status"] == "False"))
+}
+
+async fn is_held_up(site: &Site) -> bool {
+    let namespace = site.get("/api/v1/namespaces/held").await.unwrap();
+    namespace["status"].to_string().contains("NamespaceDeletionDiscoveryFailure")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_an_api_server_nobody_has_holds_up_says_so() {
+    let mut site = Site::start(Options::default().controllers()).await;
+    site.namespace("held").await;
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let remote = json!({"metadata": {"name": "v1.dead.example"}, "spec": {"group": "dead.example", "version": "v1",
+        "groupPriorityMinimum": 100, "versionPriority": 100, "insecureSkipTLSVerify": true,
+        "service": {"namespace": "default", "name": "nobody"}}});
+    site.post(services, remote.clone()).await;
+    site.until(async || is_unavailable(&site).await).await;
+    let with_it = site.snapshot().await;
+    site.delete("/api/v1/namespaces/held").await;
+    site.until(async || is_held_up(&site).await).await;
+
+    // It was there before: that is not this restore's to change.
+    site.options.patience = std::time::Duration::from_secs(3);
+    site.only(&["namespaces/held", "apiservices"]);
+    let restored = site.try_restore(&with_it, Wait::Skip).await;
+    let problem = format!("{:?}", restored.applied.failures().collect::<Vec<_>>());
+    assert!(problem.contains("it is still there after 3 s") && problem.contains("dead.example"), "{problem}");
+    assert!(site.get(&format!("{services}/v1.dead.example")).await.is_some());
+
+    // It came later: it goes before anything waits for what it holds up.
+    let without_it = {
+        site.delete(&format!("{services}/v1.dead.example")).await;
+        site.until(async || site.get("/api/v1/namespaces/held").await.is_none()).await;
+        site.namespace("held").await;
+        site.snapshot().await
+    };
+    site.post(services, remote).await;
+    site.until(async || is_unavailable(&site).await).await;
+    site.delete("/api/v1/namespaces/held").await;
+    site.until(async || is_held_up(&site).await).await;
+    site.options.patience = std::time::Duration::from_secs(240);
+    site.restore(&without_it, Wait::Skip).await;
+}

@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
 
 mod accident;
+mod addresses;
+mod changes;
 mod dry_run;
 mod hard_objects;
+mod hostile;
 mod objects;
+mod outage;
+mod owners;
 mod random;
+mod refusals;
 mod site;

@@ -117,9 +117,7 @@ async fn what_a_person_changed_between_plan_and_apply_is_not_overwritten() {
     site.post(maps, json!({"metadata": {"name": "deleted"}, "data": {"a": "3"}})).await;
     site.delete(&format!("{maps}/added")).await;
     site.post(maps, json!({"metadata": {"name": "added"}, "data": {"a": "3"}})).await;
-    let options = snapback::restore::RestoreOptions::new(snapback::snapshot::Selection::everything());
-    let silent = snapback::progress::Silent;
-    let applied = snapback::restore::apply(&site.cluster, &plan, &live, &wanted, &options, &silent).await.unwrap();
+    let applied = site.apply(&live, &plan, &wanted, &snapback::progress::Silent).await.unwrap();
     assert_eq!(applied.failures().count(), 3, "{:#?}", applied.steps);
     for name in ["edited", "deleted", "added"] {
         assert_eq!(site.get(&format!("{maps}/{name}")).await.unwrap()["data"]["a"], "3", "{name}");

@@ -1,19 +1,29 @@
 //! A cluster that has accidents and is put back.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use serde_json::{Value, json};
 use snapback::cluster::{Cluster, ConnectOptions};
-use snapback::progress::Silent;
-use snapback::restore::{Applied, Operation, Plan, Proof, RestoreOptions, Wait, apply, plan, prove};
-use snapback::snapshot::{CaptureOptions, Selection, capture_cluster};
+use snapback::progress::{Progress, Silent};
+use snapback::restore::{
+    Applied, Operation, Outcome, Plan, Proof, RestoreError, RestoreOptions, Wait, apply, plan, prove,
+};
+use snapback::snapshot::{CaptureOptions, Scope, Selection, capture_cluster};
 use snapback::store::{SnapshotTree, SnapshotWriter};
 
 use crate::harness::control_plane::{ControlPlane, Options};
 
-/// A control plane and a connection to it.
+/// A control plane, a connection to it, and what of it is restored.
 pub(super) struct Site {
-    pub(super) control_plane: ControlPlane,
+    control_plane: Plane,
     pub(super) cluster: Cluster,
+    pub(super) options: RestoreOptions,
+}
+
+enum Plane {
+    Own(Box<ControlPlane>),
+    Shared(&'static ControlPlane),
 }
 
 /// A plan carried out and proven.
@@ -26,9 +36,39 @@ pub(super) struct Restored {
 impl Site {
     pub(super) async fn start(options: Options) -> Self {
         let control_plane = tokio::task::spawn_blocking(move || ControlPlane::start(&options)).await.unwrap();
-        let connect = ConnectOptions { kubeconfig: Some(control_plane.kubeconfig()), context: None };
+        Self::on(Plane::Own(Box::new(control_plane))).await
+    }
+
+    /// On the control plane that tests share, without controllers: only a namespace of its own is restored.
+    pub(super) async fn in_namespace(name: &str) -> Self {
+        let control_plane = tokio::task::spawn_blocking(ControlPlane::shared).await.unwrap();
+        let mut site = Self::on(Plane::Shared(control_plane)).await;
+        site.only(&[&format!("namespaces/{name}"), &format!("cluster/*/*/{name}/**")]);
+        site.post("/api/v1/namespaces", json!({"metadata": {"name": name}})).await;
+        site
+    }
+
+    async fn on(control_plane: Plane) -> Self {
+        let kubeconfig = match &control_plane {
+            Plane::Own(own) => own.kubeconfig(),
+            Plane::Shared(shared) => shared.kubeconfig(),
+        };
+        let connect = ConnectOptions { kubeconfig: Some(kubeconfig), context: None };
         let cluster = Cluster::connect(&connect).await.unwrap();
-        Self { control_plane, cluster }
+        Self { control_plane, cluster, options: RestoreOptions::new(Selection::everything()) }
+    }
+
+    pub(super) fn control_plane(&self) -> &ControlPlane {
+        match &self.control_plane {
+            Plane::Own(own) => own,
+            Plane::Shared(shared) => shared,
+        }
+    }
+
+    /// From now on only this is restored.
+    pub(super) fn only(&mut self, patterns: &[&str]) {
+        let only: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        self.options.selection = Selection::new(&only, &[], Scope::Everything).unwrap();
     }
 
     /// Everything, as it is now.
@@ -36,7 +76,7 @@ impl Site {
         self.capture(None).await
     }
 
-    async fn capture(&self, base: Option<SnapshotTree>) -> SnapshotTree {
+    pub(super) async fn capture(&self, base: Option<SnapshotTree>) -> SnapshotTree {
         let mut writer = SnapshotWriter::scratch(base);
         let capture = capture_cluster(&self.cluster, &CaptureOptions::default(), &mut writer, &Silent).await.unwrap();
         assert!(capture.unlistable.is_empty(), "{:?}", capture.unlistable);
@@ -46,7 +86,7 @@ impl Site {
     /// The way back, not taken.
     pub(super) async fn plan(&self, wanted: &SnapshotTree) -> (SnapshotTree, Plan) {
         let live = self.capture(Some(wanted.clone())).await;
-        let plan = plan(&self.cluster, &live, wanted, &options(), &Silent).await.unwrap();
+        let plan = plan(&self.cluster, &live, wanted, &self.options, &Silent).await.unwrap();
         // A plan is a value: it survives being written down.
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
@@ -56,9 +96,20 @@ impl Site {
     /// The way back, taken and proven, whatever comes of it.
     pub(super) async fn try_restore(&self, wanted: &SnapshotTree, wait: Wait) -> Restored {
         let (live, plan) = self.plan(wanted).await;
-        let applied = apply(&self.cluster, &plan, &live, wanted, &options(), &Silent).await.unwrap();
-        let proof = prove(&self.cluster, &applied, wanted, &options(), wait, &Silent).await.unwrap();
+        let applied = self.apply(&live, &plan, wanted, &Silent).await.unwrap();
+        let proof = prove(&self.cluster, &applied, wanted, &self.options, wait, &Silent).await.unwrap();
         Restored { plan, applied, proof }
+    }
+
+    /// A plan carried out, and nothing else.
+    pub(super) async fn apply(
+        &self,
+        live: &SnapshotTree,
+        plan: &Plan,
+        wanted: &SnapshotTree,
+        progress: &dyn Progress,
+    ) -> Result<Applied, RestoreError> {
+        apply(&self.cluster, plan, live, wanted, &self.options, progress).await
     }
 
     /// The way back: nothing fails, nothing is unexplained, and a second plan is empty (I6).
@@ -86,6 +137,12 @@ impl Site {
 
     pub(super) async fn delete(&self, url: &str) {
         self.send(Method::DELETE, url, None).await;
+    }
+
+    /// Deletes it and waits until it is gone.
+    pub(super) async fn remove(&self, url: &str) {
+        self.delete(url).await;
+        self.until(async || self.get(url).await.is_none()).await;
     }
 
     /// A merge patch.
@@ -132,7 +189,7 @@ impl Site {
 
     /// Writes so far by anyone but the control plane itself.
     pub(super) async fn our_writes(&self) -> Vec<(String, String)> {
-        let log = tokio::task::block_in_place(|| self.control_plane.audit_log());
+        let log = tokio::task::block_in_place(|| self.control_plane().audit_log());
         let ours = log.into_iter().filter(|event| event.is_write() && event.user == "kubernetes-admin");
         ours.map(|event| (event.verb, event.uri.split('?').next().unwrap().to_owned())).collect()
     }
@@ -140,13 +197,20 @@ impl Site {
 
 pub(super) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-fn options() -> RestoreOptions {
-    RestoreOptions::new(Selection::everything())
-}
-
 /// `verb path` of every action, in order.
 pub(super) fn actions(plan: &Plan) -> Vec<String> {
     plan.actions.iter().map(|action| format!("{} {}", action.operation.verb(), action.path)).collect()
+}
+
+/// What went wrong with each action that did not end well, by its path: who refused it, or this program's words.
+pub(super) fn failures(applied: &Applied) -> BTreeMap<String, String> {
+    let text = |outcome: &Outcome| match outcome {
+        Outcome::Failed { by: Some(by), .. } => by.to_string(),
+        Outcome::Failed { problem, by: None } => problem.clone(),
+        Outcome::NotTried { because } => format!("not tried: {because}"),
+        Outcome::Done => String::new(),
+    };
+    applied.failures().map(|step| (step.path.clone(), text(&step.outcome))).collect()
 }
 
 /// The fields that an update of this path changes.

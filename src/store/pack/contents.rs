@@ -24,8 +24,11 @@ const FOOTER_MAGIC: &[u8; 8] = b"snapback";
 pub(crate) const FOOTER_BYTES: usize = 20;
 /// Magic and length of a skippable frame.
 const SKIPPABLE_HEADER_BYTES: usize = 8;
-/// More than any pack of 32 MiB can need; what claims more is not decompressed.
-const MAX_TABLE_BYTES: u64 = 128 << 20;
+/// What zstd makes of a frame that it cannot compress is a little more than the frame; what claims to be longer is not
+/// even read.
+const MAX_COMPRESSED_BYTES: u64 = (MAX_FRAME_BYTES + (16 << 10)) as u64;
+/// More than any pack of 32 MiB can need (80 bytes are kept for each member); what claims more is not decompressed.
+const MAX_TABLE_BYTES: u64 = 48 << 20;
 /// A tar header, and what members are padded to.
 const TAR_BLOCK: u64 = 512;
 /// Two empty blocks end a tar stream.
@@ -110,19 +113,23 @@ pub(crate) fn zstd_frame(raw: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
     compressor.compress(raw)
 }
 
+/// A compressed table in its skippable frame, with the footer.
+fn skippable(table: &[u8]) -> std::io::Result<Vec<u8>> {
+    let length = u32::try_from(table.len() + FOOTER_BYTES).map_err(std::io::Error::other)?;
+    let mut bytes = Vec::with_capacity(SKIPPABLE_HEADER_BYTES + table.len() + FOOTER_BYTES);
+    bytes.extend_from_slice(&SKIPPABLE_MAGIC.to_le_bytes());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(table);
+    bytes.extend_from_slice(&(table.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(FOOTER_MAGIC);
+    Ok(bytes)
+}
+
 impl PackContents {
     /// The skippable frame that ends a pack.
     pub(crate) fn encode(&self, level: i32) -> std::io::Result<Vec<u8>> {
-        let table = zstd_frame(self.to_text().as_bytes(), level)?;
-        let length = u32::try_from(table.len() + FOOTER_BYTES).map_err(std::io::Error::other)?;
-        let mut bytes = Vec::with_capacity(SKIPPABLE_HEADER_BYTES + table.len() + FOOTER_BYTES);
-        bytes.extend_from_slice(&SKIPPABLE_MAGIC.to_le_bytes());
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(&table);
-        bytes.extend_from_slice(&(table.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(FOOTER_MAGIC);
-        Ok(bytes)
+        skippable(&zstd_frame(self.to_text().as_bytes(), level)?)
     }
 
     fn to_text(&self) -> String {
@@ -150,6 +157,9 @@ impl PackContents {
             return Err("its table of contents has an unknown version");
         }
         let length = u64::from_le_bytes(*length);
+        if length > MAX_TABLE_BYTES {
+            return Err("its table of contents is too long");
+        }
         let needed = length
             .checked_add((FOOTER_BYTES + SKIPPABLE_HEADER_BYTES) as u64)
             .filter(|needed| *needed <= file_size)
@@ -185,7 +195,10 @@ impl PackContents {
             let (kind, second, third) = (fields.next()?, fields.next()?, fields.next()?);
             if kind == "frame" {
                 let frame = Frame { compressed: second.parse().ok()?, raw: third.parse().ok()? };
-                let sound = contents.members.is_empty() && frame.raw as usize <= MAX_FRAME_BYTES && frame.raw > 0;
+                let sound = contents.members.is_empty()
+                    && frame.raw > 0
+                    && frame.raw as usize <= MAX_FRAME_BYTES
+                    && u64::from(frame.compressed) <= MAX_COMPRESSED_BYTES;
                 sound.then(|| contents.frames.push(frame))?;
                 continue;
             }
@@ -209,7 +222,10 @@ impl PackContents {
 
 #[cfg(test)]
 mod tests {
-    use super::{ContentHash, Frame, Member, MemberKind, PackContents, TAR_END_BYTES, member_span};
+    use super::{
+        ContentHash, Frame, MAX_TABLE_BYTES, Member, MemberKind, PackContents, TAR_END_BYTES, member_span, skippable,
+        zstd_frame,
+    };
     use proptest::prelude::*;
 
     fn sample(sizes: &[u32]) -> PackContents {
@@ -252,5 +268,26 @@ mod tests {
             bytes[at] = value;
             prop_assert_eq!(matches!(PackContents::decode(&bytes, size), Ok(Ok(_))), !changed);
         }
+    }
+
+    #[test]
+    fn what_claims_too_much_is_neither_read_nor_decompressed() {
+        // A gigabyte of file for a kilobyte of content.
+        let mut contents = sample(&[5]);
+        contents.frames[0].compressed = 1 << 30;
+        let bytes = contents.encode(3).unwrap();
+        let refused = PackContents::decode(&bytes, bytes.len() as u64 + (1 << 30));
+        assert_eq!(refused, Err("its table of contents is not in the expected form"));
+        // A table that is small in the file and large in memory.
+        let bomb = zstd_frame(&vec![b'o'; MAX_TABLE_BYTES as usize + 1], 3).unwrap();
+        assert!(bomb.len() < 1 << 16);
+        let bytes = skippable(&bomb).unwrap();
+        let refused = PackContents::decode(&bytes, bytes.len() as u64);
+        assert_eq!(refused, Err("its table of contents is too long"));
+        // A table that is nearly the whole of a huge file.
+        let mut bytes = sample(&[5]).encode(3).unwrap();
+        let footer = bytes.len() - super::FOOTER_BYTES;
+        bytes[footer..footer + 8].copy_from_slice(&(3_u64 << 30).to_le_bytes());
+        assert_eq!(PackContents::decode(&bytes, 4 << 30), Err("its table of contents is too long"));
     }
 }

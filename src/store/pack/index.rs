@@ -1,8 +1,8 @@
 //! Finding and reading one member among many packs.
 //!
 //! In: tables of contents. Out: a blob by its hash, with only the frames decoded that it overlaps.
-//! Invariants: what is returned has the hash that was asked for (I1); a frame is at most 1 MiB, so a hostile pack
-//! cannot make a reader allocate more than its member's size.
+//! Invariants: what is returned has the hash that was asked for (I1); a frame is at most 1 MiB and a member that is
+//! read whole at most 64 MiB, whatever the pack claims, so a hostile pack cannot make a reader allocate more than that.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::super::backend::Backend;
 use super::super::error::StoreError;
 use super::super::hash::ContentHash;
+use super::super::segments::SEGMENT_BYTES;
 use super::contents::{FOOTER_BYTES, Frame, MemberKind, PackContents, member_span};
 use super::reference::PackRef;
 use super::spool::Spool;
@@ -23,6 +24,8 @@ const TABLE_GUESS: u64 = 64 << 10;
 const CACHED_FRAMES: usize = 8;
 /// Packs whose tables are read at the same time.
 const PARALLEL_TABLES: usize = 8;
+/// No member is larger than a segment of a big file.
+const MAX_MEMBER_BYTES: u64 = SEGMENT_BYTES;
 
 /// Where a pack's bytes are.
 #[derive(Clone, Debug)]
@@ -176,6 +179,12 @@ impl PackIndex {
         self.blobs.get(&(kind, *hash)).map(|place| place.pack as usize)
     }
 
+    /// Where bytes with this hash lie; of a content and a tree with the same bytes, either will do.
+    fn place_of(&self, hash: &ContentHash) -> Option<&BlobPlace> {
+        let of = |kind| self.blobs.get(&(kind, *hash));
+        of(MemberKind::Object).or_else(|| of(MemberKind::Tree))
+    }
+
     /// Every pack that has a name.
     pub(crate) fn packs(&self) -> impl Iterator<Item = (usize, &PackRef)> {
         self.packs.iter().enumerate().filter_map(|(number, pack)| Some((number, pack.reference.as_ref()?)))
@@ -205,14 +214,22 @@ impl BlobReader {
         self.layers.iter().any(|layer| layer.contains(kind, hash))
     }
 
+    /// How many bytes a member has, by the table of contents of its pack.
+    pub(crate) fn size(&self, hash: &ContentHash) -> Option<u64> {
+        self.layers.iter().find_map(|layer| Some(layer.place_of(hash)?.size))
+    }
+
     /// A member's bytes, checked against its hash.
     pub(crate) async fn read(&self, hash: &ContentHash) -> Result<Bytes, StoreError> {
         let found = self.layers.iter().enumerate().find_map(|(number, layer)| {
-            let of = |kind| layer.blobs.get(&(kind, *hash));
-            let place = of(MemberKind::Object).or_else(|| of(MemberKind::Tree))?;
+            let place = layer.place_of(hash)?;
             Some((number, *place, layer.packs.get(place.pack as usize)?))
         });
         let (layer, place, pack) = found.ok_or(StoreError::ContentMissing { hash: *hash })?;
+        if place.size > MAX_MEMBER_BYTES {
+            let what = format!("it claims that {hash} has {} bytes, more than any member has", place.size);
+            return Err(StoreError::Damaged { file: pack.source.name(), what });
+        }
         let start = place.raw_offset + super::contents::member_span(0);
         let end = start + place.size;
         let first = pack.frames.partition_point(|frame| frame.raw_offset + u64::from(frame.raw_length) <= start);
@@ -269,5 +286,48 @@ impl BlobReader {
         let bytes = entry.1.clone();
         cache.push_front(entry);
         Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::contents::{Frame, zstd_frame};
+    use super::super::spool::Spool;
+    use super::{BlobReader, PackIndex, PackSource};
+    use crate::store::{ContentHash, StoreError};
+
+    /// A pack of one member whose table of contents says what it likes.
+    async fn read(raw: &[u8], claimed_raw: u32, claimed_size: u64) -> Result<usize, String> {
+        let spool = Arc::new(Spool::new(None).unwrap());
+        let compressed = zstd_frame(raw, 3).unwrap();
+        spool.append(&compressed).unwrap();
+        let mut index = PackIndex::default();
+        let pack = index.begin_pack(PackSource::Spool(spool));
+        let hash = ContentHash::of(raw.get(512..).unwrap());
+        index.add_member(pack, super::MemberKind::Object, hash, 0, claimed_size);
+        index.add_frame(pack, Frame { compressed: u32::try_from(compressed.len()).unwrap(), raw: claimed_raw });
+        let reader = BlobReader::new(vec![Arc::new(index)]);
+        match reader.read(&hash).await {
+            Ok(bytes) => Ok(bytes.len()),
+            Err(StoreError::Damaged { what, .. }) => Err(what),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_never_becomes_more_than_its_table_says() {
+        let honest = vec![b'x'; 1024];
+        assert_eq!(read(&honest, 1024, 512).await, Ok(512));
+        let bomb = vec![b'x'; 64 << 20];
+        let refused = read(&bomb, 1024, 512).await.unwrap_err();
+        assert!(refused.contains("does not decompress"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_member_that_claims_more_than_any_has_is_refused_before_a_frame_is_read() {
+        let refused = read(&vec![b'x'; 1024], 1024, (64 << 20) + 1).await.unwrap_err();
+        assert!(refused.contains("more than any member has"), "{refused}");
     }
 }
