@@ -187,10 +187,10 @@ impl Site {
         self.until(async || self.get(&list).await.is_some()).await;
     }
 
-    /// Writes so far by anyone but the control plane itself.
+    /// Writes so far by snapback's own client: kwok renews its nodes' Leases as the same user.
     pub(super) async fn our_writes(&self) -> Vec<(String, String)> {
         let log = tokio::task::block_in_place(|| self.control_plane().audit_log());
-        let ours = log.into_iter().filter(|event| event.is_write() && event.user == "kubernetes-admin");
+        let ours = log.into_iter().filter(|event| event.is_write() && event.is_ours());
         ours.map(|event| (event.verb, event.uri.split('?').next().unwrap().to_owned())).collect()
     }
 }
