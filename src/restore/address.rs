@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ServedType, TypeOrigin};
+use crate::snapshot::ObjectPath;
 
 /// A type at one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,9 +81,14 @@ pub(super) const CRD_GROUP: &str = "apiextensions.k8s.io";
 /// Their plural name.
 pub(super) const CRD_RESOURCE: &str = "customresourcedefinitions";
 
+/// A CRD lies there.
+pub(super) fn is_crd(path: &ObjectPath) -> bool {
+    path.group == CRD_GROUP && path.resource == CRD_RESOURCE
+}
+
 /// Where in a snapshot the CRD of a type lies.
 pub(super) fn crd_path(group: &str, resource: &str) -> String {
-    crate::snapshot::ObjectPath {
+    ObjectPath {
         group: CRD_GROUP.to_owned(),
         resource: CRD_RESOURCE.to_owned(),
         namespace: None,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::snapshot::{Change, ObjectPath};
 use crate::store::ContentHash;
 
-use super::address::{CRD_GROUP, CRD_RESOURCE, TypeAddress};
+use super::address::{TypeAddress, is_crd};
 use super::dry_run::Verdict;
 use super::error::RestoreError;
 use super::judge::judge;
@@ -79,8 +79,8 @@ impl Draft {
 
     /// The group and plural name of the type that this makes.
     pub(super) fn type_made(&self) -> Option<(String, String)> {
-        let is_crd = self.object_path.group == CRD_GROUP && self.object_path.resource == CRD_RESOURCE;
-        let (plural, group) = self.object_path.name.split_once('.').filter(|_| is_crd && self.makes())?;
+        let (plural, group) =
+            self.object_path.name.split_once('.').filter(|_| is_crd(&self.object_path) && self.makes())?;
         Some((group.to_owned(), plural.to_owned()))
     }
 

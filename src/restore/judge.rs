@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::snapshot::{ObjectPath, field_changes};
 
+use super::address::is_crd;
 use super::comparison::Allowed;
 use super::controller_owned::{CONTROLLERS, counters, owns_status};
 use super::object;
@@ -136,7 +137,7 @@ impl Sides {
     }
 
     fn status(&mut self, path: &ObjectPath) {
-        if path.group == super::address::CRD_GROUP && path.resource == super::address::CRD_RESOURCE {
+        if is_crd(path) {
             self.stored_versions();
             self.drop_member("", "status", Allowed::CrdConditions);
         } else if owns_status(path) {

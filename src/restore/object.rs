@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::snapshot::{MAX_DEPTH, ObjectPath};
 
-use super::address::{CRD_GROUP, CRD_RESOURCE};
+use super::address::is_crd;
 use super::error::RestoreError;
 
 /// Parses an object; the error says where it broke, never what was there.
@@ -49,7 +49,6 @@ fn depth(bytes: &[u8]) -> usize {
 pub(super) fn check_place(path: &str, object: &Value) -> Result<(), RestoreError> {
     let misplaced = || RestoreError::Misplaced { path: path.to_owned(), found: described(object) };
     let parsed = ObjectPath::parse(path).ok_or_else(misplaced)?;
-    let is_crd = parsed.group == CRD_GROUP && parsed.resource == CRD_RESOURCE;
     let named = ObjectPath {
         group: group_of(text(object, "/apiVersion").unwrap_or_default()).to_owned(),
         resource: parsed.resource,
@@ -61,7 +60,7 @@ pub(super) fn check_place(path: &str, object: &Value) -> Result<(), RestoreError
     }
     // A CRD's name says which type it defines.
     let part = |pointer: &str| text(object, pointer).unwrap_or_default();
-    if is_crd && named.name != format!("{}.{}", part("/spec/names/plural"), part("/spec/group")) {
+    if is_crd(&named) && named.name != format!("{}.{}", part("/spec/names/plural"), part("/spec/group")) {
         return Err(misplaced());
     }
     Ok(())

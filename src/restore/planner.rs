@@ -15,7 +15,7 @@ use crate::progress::{Progress, ProgressEvent};
 use crate::snapshot::{Change, ObjectPath, TYPES_PATH, diff_trees};
 use crate::store::SnapshotTree;
 
-use super::address::{CRD_GROUP, CRD_RESOURCE, crd_path};
+use super::address::{crd_path, is_crd};
 use super::decide::{Decision, Decisions, Draft, decide};
 use super::dependents::{Dependents, find_dependents};
 use super::error::RestoreError;
@@ -68,9 +68,8 @@ pub async fn plan(
 async fn find_doomed(world: &mut World<'_>, changes: &[Change]) -> Result<(), RestoreError> {
     for change in changes {
         let (Some(path), Some(entry)) = (ObjectPath::parse(&change.path), &change.before) else { continue };
-        let is_crd = path.group == CRD_GROUP && path.resource == CRD_RESOURCE;
         let is_namespace = path.group.is_empty() && path.resource == "namespaces";
-        if !is_crd && !is_namespace {
+        if !is_crd(&path) && !is_namespace {
             continue;
         }
         let live = world.live_object(&change.path, &entry.hash).await?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, ClusterError};
 use crate::snapshot::{ObjectPath, at_or_below};
 
-use super::address::{CRD_GROUP, CRD_RESOURCE};
+use super::address::is_crd;
 use super::controller_owned::owns_status;
 use super::dry_run::DRY_RUN;
 use super::error::RestoreError;
@@ -106,8 +106,7 @@ fn rights_of(action: &Action, path: &ObjectPath) -> Vec<Right> {
     if differs && action.address.has_status && !owns_status(path) {
         rights.push(right(Update, true));
     }
-    let is_crd = path.group == CRD_GROUP && path.resource == CRD_RESOURCE;
-    if let (Some((plural, group)), true) = (path.name.split_once('.'), is_crd && verbs.contains(&Update)) {
+    if let (Some((plural, group)), true) = (path.name.split_once('.'), is_crd(path) && verbs.contains(&Update)) {
         let (group, resource) = (group.to_owned(), plural.to_owned());
         rights.push(Right { group, resource, of_status: false, namespace: None, verb: List });
     }

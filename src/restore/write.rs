@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::snapshot::{ObjectPath, at_or_below, is_noise};
 use crate::store::ContentHash;
 
-use super::address::{CRD_GROUP, CRD_RESOURCE};
+use super::address::is_crd;
 use super::apply::Run;
 use super::controller_owned::owns_status;
 use super::dry_run::{DryRuns, Verdict};
@@ -333,10 +333,6 @@ fn differences(path: &ObjectPath, target: &Value, known: &Known) -> Vec<String> 
 
 fn is_managers(field: &str) -> bool {
     at_or_below(field, "metadata.managedFields")
-}
-
-fn is_crd(path: &ObjectPath) -> bool {
-    path.group == CRD_GROUP && path.resource == CRD_RESOURCE
 }
 
 /// Where the objects of a CRD's served versions are listed.

@@ -155,13 +155,14 @@ impl Attempt<'_> {
 
         // The CRDs first: they say which version of every custom resource is read. Whatever does not depend on them is
         // listed meanwhile.
-        let crd_type = crd_type(&census);
+        let first_types = census.types(&BTreeMap::new());
+        let crd_type = crd_type(&first_types);
         // A type that is named and not known yet is no error here: it may be in discovery a moment later.
-        let early = self.resolve(&census.types(&BTreeMap::new())).ok().map(Arc::new);
+        let early = self.resolve(&first_types).ok().map(Arc::new);
         let all_crds = early.clone().unwrap_or_else(|| Arc::new(self.options.selection.clone()));
         listing.add(vec![ListJob::whole(&crd_type)], &all_crds);
         let begun = early.map_or_else(Vec::new, |selection| {
-            let jobs = self.built_in_jobs(&census, &selection);
+            let jobs = self.built_in_jobs(&census, first_types, &selection);
             let begun = jobs.iter().map(|job| job.served.clone()).collect();
             listing.add(jobs, &selection);
             begun
@@ -177,12 +178,9 @@ impl Attempt<'_> {
             records.push(remote_record(group, version, service));
         }
         listing.add(jobs, &selection);
-        let mut early = begun.len();
         while let Some(mut listed) = listing.next_type().await {
             let (state, _) = self.write_type(&mut listed).await?;
-            let is_early = early > 0;
-            early = early.saturating_sub(1);
-            if is_early && !kept.contains(&listed.served) {
+            if begun.contains(&listed.served) && !kept.contains(&listed.served) {
                 // Discovery, read again, has it otherwise: it is recorded already, or in the queue once more.
                 self.writer.discard(&folder(&listed.served));
             } else {
@@ -272,10 +270,11 @@ impl Attempt<'_> {
     }
 
     /// What is listed of the types that no CRD defines.
-    fn built_in_jobs(&self, census: &Census, selection: &Selection) -> Vec<ListJob> {
+    fn built_in_jobs(&self, census: &Census, types: Vec<ServedType>, selection: &Selection) -> Vec<ListJob> {
         let mut jobs = Vec::new();
-        for served in census.built_in_types() {
-            if !served.defines_types()
+        for served in types {
+            if census.is_built_in(&served)
+                && !served.defines_types()
                 && let Fate::Listed(urls) = self.fate(&served, selection, &[])
             {
                 jobs.push(ListJob { served, urls });

@@ -130,11 +130,9 @@ impl Census {
         lost
     }
 
-    /// The types that the API server brings itself: which version of them is read does not depend on any CRD.
-    pub(super) fn built_in_types(&self) -> Vec<ServedType> {
-        let mut types = self.types(&BTreeMap::new());
-        types.retain(|served| self.services.built_in.contains(&(served.group.clone(), served.version.clone())));
-        types
+    /// The API server brings this type itself: which version of it is read does not depend on any CRD.
+    pub(super) fn is_built_in(&self, served: &ServedType) -> bool {
+        self.services.built_in.contains(&(served.group.clone(), served.version.clone()))
     }
 
     /// Every type.

@@ -3,8 +3,6 @@
 //! In: what became of each type. Out: records for `cluster/_types.json`, and [`ClusterCapture`]. Invariant: nothing is
 //! left out silently; what is missing is named with the verb, the type and the server's words.
 
-use std::collections::BTreeMap;
-
 use super::census::{Census, LostType};
 use super::selection::Selection;
 use super::types_document::{TypeRecord, TypeState, TypesDocument};
@@ -63,9 +61,8 @@ pub struct ClusterCapture {
 }
 
 /// The type of CRDs: known before any CRD is, since it is built in.
-pub(super) fn crd_type(census: &Census) -> ServedType {
-    let mut types = census.types(&BTreeMap::new()).into_iter();
-    types.find(ServedType::defines_types).unwrap_or_else(|| ServedType {
+pub(super) fn crd_type(types: &[ServedType]) -> ServedType {
+    types.iter().find(|served| served.defines_types()).cloned().unwrap_or_else(|| ServedType {
         group: "apiextensions.k8s.io".to_owned(),
         version: "v1".to_owned(),
         resource: "customresourcedefinitions".to_owned(),

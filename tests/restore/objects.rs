@@ -104,13 +104,7 @@ async fn status_and_field_managers_come_back_with_their_times() {
 async fn what_a_person_changed_between_plan_and_apply_is_not_overwritten() {
     let site = Site::start(Options::default()).await;
     let maps = "/api/v1/namespaces/default/configmaps";
-    for name in ["edited", "deleted"] {
-        site.post(maps, json!({"metadata": {"name": name}, "data": {"a": "1"}})).await;
-    }
-    let wanted = site.snapshot().await;
-    site.patch(&format!("{maps}/edited"), json!({"data": {"a": "2"}})).await;
-    site.delete(&format!("{maps}/deleted")).await;
-    site.post(maps, json!({"metadata": {"name": "added"}})).await;
+    let wanted = site.snapshot_and_changes(maps).await;
     let (live, plan) = site.plan(&wanted).await;
 
     site.patch(&format!("{maps}/edited"), json!({"data": {"a": "3"}})).await;

@@ -190,13 +190,7 @@ async fn a_webhook_that_hangs_does_not_make_a_plan_take_hours() {
 async fn what_an_upgrade_put_in_everybodys_way_goes_first() {
     let site = Site::start(Options::default()).await;
     let maps = "/api/v1/namespaces/default/configmaps";
-    for name in ["edited", "deleted"] {
-        site.post(maps, json!({"metadata": {"name": name}, "data": {"a": "1"}})).await;
-    }
-    let wanted = site.snapshot().await;
-    site.patch(&format!("{maps}/edited"), json!({"data": {"a": "2"}})).await;
-    site.delete(&format!("{maps}/deleted")).await;
-    site.post(maps, json!({"metadata": {"name": "added"}})).await;
+    let wanted = site.snapshot_and_changes(maps).await;
     policy(&site, "closed", "default", &["*"], "false").await;
     refused(&site, Method::POST, maps, json!({"metadata": {"name": "probe"}})).await;
     // Nothing at all can be written any more, save for webhook configurations themselves.

@@ -83,6 +83,18 @@ impl Site {
         writer.finish().await.unwrap().tree()
     }
 
+    /// A snapshot with two ConfigMaps, of which one is then edited and one deleted, while a third is added.
+    pub(super) async fn snapshot_and_changes(&self, maps: &str) -> SnapshotTree {
+        for name in ["edited", "deleted"] {
+            self.post(maps, json!({"metadata": {"name": name}, "data": {"a": "1"}})).await;
+        }
+        let wanted = self.snapshot().await;
+        self.patch(&format!("{maps}/edited"), json!({"data": {"a": "2"}})).await;
+        self.delete(&format!("{maps}/deleted")).await;
+        self.post(maps, json!({"metadata": {"name": "added"}})).await;
+        wanted
+    }
+
     /// The way back, not taken.
     pub(super) async fn plan(&self, wanted: &SnapshotTree) -> (SnapshotTree, Plan) {
         let live = self.capture(Some(wanted.clone())).await;
