@@ -115,12 +115,11 @@ impl Run<'_> {
             }
         }
         for wave in waves.into_values() {
-            let results: Vec<(usize, &Action, Result<Outcome, RestoreError>)> = futures::stream::iter(wave)
+            let mut results = futures::stream::iter(wave)
                 .map(|(index, action)| async move { (index, action, self.execute(action).await) })
-                .buffer_unordered(options.parallel.max(1))
-                .collect()
-                .await;
-            for (index, action, outcome) in results {
+                .buffer_unordered(options.parallel.max(1));
+            // When nothing can go on, the others of the wave would only wait for the same thing in turn.
+            while let Some((index, action, outcome)) = results.next().await {
                 let outcome = outcome?;
                 if outcome != Outcome::Done {
                     self.state().failed.insert(action.path.clone());
