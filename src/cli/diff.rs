@@ -32,7 +32,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &DiffArguments) -> Res
     for change in changes.iter().filter(|change| comparison.compares(&change.path)) {
         reviewed.push(review::review(change, &before.tree, &after.tree, arguments.reveal).await?);
     }
-    comparison.warn(session.output);
+    comparison.warn(session.output, "not compared, because one side could not be read");
     let differences = reviewed.iter().any(|change| arguments.all_fields || !change.is_noise());
     if session.output.is_json() {
         let changes: Vec<Value> = reviewed

@@ -85,7 +85,7 @@ async fn resolve(opened: &Opened, snapshots: &[Snapshot], text: &str) -> Result<
 async fn could_not_read(opened: &Opened, snapshot: &Snapshot, path: &str) -> Result<bool, Failure> {
     let Some(place) = ObjectPath::parse(path).filter(|_| !snapshot.body.complete) else { return Ok(false) };
     let unreadable = scope::unreadable_types(&opened.repository.tree(snapshot).await?).await?;
-    Ok(unreadable.contains(&scope::type_name(&place.group, &place.resource)))
+    Ok(unreadable.contains_key(&scope::type_name(&place.group, &place.resource)))
 }
 
 async fn content(opened: &Opened, version: &Version) -> Result<Option<Value>, Failure> {

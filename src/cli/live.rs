@@ -1,8 +1,10 @@
 //! Both sides of a comparison: stored snapshots, and the cluster as it is now.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
-use snapback::snapshot::{CaptureOptions, ClusterCapture, Selection, TYPES_PATH, capture_cluster};
+use snapback::snapshot::{CaptureOptions, ClusterCapture, Selection, TYPES_PATH, UnlistableType, capture_cluster};
 use snapback::store::{Snapshot, SnapshotTree, SnapshotWriter};
 
 use super::error::{Failure, Prefix};
@@ -136,18 +138,20 @@ impl Session<'_> {
 
     /// What of two sides can be compared: what both were taken of, and the user asked for.
     pub(crate) async fn comparison(&self, before: &Side, after: &Side) -> Result<Comparison, Failure> {
-        let mut unreadable = Vec::new();
+        let mut unreadable = BTreeMap::new();
         for side in [before, after] {
             unreadable.extend(match &side.origin {
                 Origin::Live { capture, .. } => {
-                    capture.unlistable.iter().map(|found| scope::type_name(&found.group, &found.resource)).collect()
+                    let why = |found: &UnlistableType| {
+                        let name = scope::type_name(&found.group, &found.resource);
+                        (name.clone(), scope::unreadable(&found.verb, &name, found.status, &found.reason))
+                    };
+                    capture.unlistable.iter().map(why).collect()
                 }
                 Origin::Stored(snapshot) if !snapshot.body.complete => scope::unreadable_types(&side.tree).await?,
-                Origin::Stored(_) => Vec::new(),
+                Origin::Stored(_) => BTreeMap::new(),
             });
         }
-        unreadable.sort();
-        unreadable.dedup();
         let trees = [&before.tree, &after.tree];
         let selection = self.selection_in(&trees).await?;
         // What could not be read may hold what is meant.
@@ -172,8 +176,8 @@ pub(crate) struct Comparison {
     scopes: Vec<Selection>,
     /// One side is the cluster itself, which has no etcd file and no folders.
     cluster_only: bool,
-    /// Types that one side could not read.
-    unreadable: Vec<String>,
+    /// Types that one side could not read, each with why.
+    unreadable: BTreeMap<String, String>,
 }
 
 impl Comparison {
@@ -184,19 +188,19 @@ impl Comparison {
             && (!self.cluster_only || path.starts_with("cluster/"))
             && self.scopes.iter().all(|scope| scope.includes_path(path))
             && !snapback::snapshot::ObjectPath::parse(path)
-                .is_some_and(|place| self.unreadable.contains(&scope::type_name(&place.group, &place.resource)))
+                .is_some_and(|place| self.unreadable.contains_key(&scope::type_name(&place.group, &place.resource)))
     }
 
     /// Types that were left out.
-    pub(crate) fn left_out(&self) -> &[String] {
-        &self.unreadable
+    pub(crate) fn left_out(&self) -> Vec<String> {
+        self.unreadable.keys().cloned().collect()
     }
 
-    /// Says which types were left out.
-    pub(crate) fn warn(&self, output: &Output) {
+    /// Says which types were left out, and why.
+    pub(crate) fn warn(&self, output: &Output, text: &str) {
         if !self.unreadable.is_empty() {
-            let text = "not compared, because one side could not be read";
-            output.message_with_list(Prefix::Warning, text, &self.unreadable);
+            let reasons: Vec<String> = self.unreadable.values().cloned().collect();
+            output.message_with_list(Prefix::Warning, text, &reasons);
         }
     }
 }

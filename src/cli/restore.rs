@@ -241,11 +241,8 @@ async fn check_cluster(
 /// object that could not be read is not one that is not there. Gives the types that could not be read, too.
 async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<(Selection, Vec<String>), Failure> {
     let comparison = session.comparison(wanted, live).await?;
-    let unreadable = comparison.left_out().to_vec();
-    if !unreadable.is_empty() {
-        let text = "left alone, because the snapshot or the cluster could not be read";
-        session.output.message_with_list(Prefix::Warning, text, &unreadable);
-    }
+    let unreadable = comparison.left_out();
+    comparison.warn(session.output, "left alone, because the snapshot or the cluster could not be read");
     let Origin::Stored(snapshot) = &wanted.origin else { return Ok((comparison.selection, unreadable)) };
     let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
     Ok((comparison.selection.within(scope::selection(&snapshot.body.scope)?).within(readable), unreadable))

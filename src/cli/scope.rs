@@ -1,5 +1,7 @@
 //! What a stored snapshot was taken of, and which types it names.
 
+use std::collections::BTreeMap;
+
 use snapback::snapshot::{Scope, Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument, unmatched_patterns};
 use snapback::store::SnapshotTree;
 
@@ -66,11 +68,25 @@ pub(crate) async fn warn_unmatched(
     Ok(())
 }
 
-/// The types that a stored snapshot could not read.
-pub(crate) async fn unreadable_types(tree: &SnapshotTree) -> Result<Vec<String>, Failure> {
-    let types = types(tree).await?.map(|document| document.types).unwrap_or_default();
-    let lost = |record: &&TypeRecord| matches!(record.state, TypeState::Unlistable { .. });
-    Ok(types.iter().filter(lost).map(|record| type_name(&record.group, &record.resource)).collect())
+/// The types that a stored snapshot could not read, each with why.
+pub(crate) async fn unreadable_types(tree: &SnapshotTree) -> Result<BTreeMap<String, String>, Failure> {
+    let document = types(tree).await?;
+    let records = document.into_iter().flat_map(|document| document.types);
+    let why = |record: TypeRecord| match &record.state {
+        TypeState::Unlistable { verb, status, reason } => {
+            let name = type_name(&record.group, &record.resource);
+            let why = unreadable(verb, &name, *status, reason);
+            Some((name, why))
+        }
+        _ => None,
+    };
+    Ok(records.filter_map(why).collect())
+}
+
+/// Why a type could not be read; without a status there was no answer to blame.
+pub(crate) fn unreadable(verb: &str, name: &str, status: u16, reason: &str) -> String {
+    let status = if status == 0 { String::new() } else { format!("{status} ") };
+    format!("cannot {verb} {name}: {status}{reason}")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::live::PARALLEL;
 use super::progress::Shown;
+use super::scope;
 use super::session::{Opened, Session};
 use super::version::TOOL;
 
@@ -195,9 +196,7 @@ fn cluster_record(capture: &ClusterCapture) -> SourceRecord {
 /// What could not be read, a line a type.
 pub(crate) fn unlistable_lines(capture: &ClusterCapture) -> Vec<String> {
     let line = |found: &UnlistableType| {
-        let name = super::scope::type_name(&found.group, &found.resource);
-        let status = if found.status == 0 { String::new() } else { format!("{} ", found.status) };
-        format!("cannot {} {name}: {status}{}", found.verb, found.reason)
+        scope::unreadable(&found.verb, &scope::type_name(&found.group, &found.resource), found.status, &found.reason)
     };
     capture.unlistable.iter().map(line).collect()
 }

@@ -317,8 +317,6 @@ impl Attempt<'_> {
                 Err(ListFailure::Unlistable { status, reason }) => {
                     // A part of a type would look like all of it.
                     self.writer.discard(&folder(&listed.served));
-                    let name = listed.served.full_name();
-                    self.progress.report(ProgressEvent::Note(format!("cannot list {name}: {reason}")));
                     return Ok((unlistable(status, reason), Vec::new()));
                 }
                 Err(ListFailure::Restart(reason)) => return Err(Lost::Restart(reason)),

@@ -202,6 +202,7 @@ fn types_that_may_not_be_listed_make_the_snapshot_partial_with_its_own_exit_code
     let run = snapback.run(&["backup", "--label", "few", "--kubeconfig", few.to_str().unwrap()]);
     assert_eq!(run.code, 3, "{}", run.all());
     // A list, not one line that nobody can read.
+    assert!(!run.stderr.contains("note: "), "each is said once: {}", run.stderr);
     let (_, list) = run.stderr.split_once("warning: cluster is partial, without ").unwrap();
     let lines: Vec<&str> = list.lines().skip(1).take_while(|line| line.starts_with("  ")).collect();
     assert!(lines.len() == 11 && lines[..10].iter().all(|line| line.starts_with("  cannot list ")), "{}", run.stderr);
