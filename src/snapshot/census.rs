@@ -184,7 +184,10 @@ async fn newest_revision(cluster: &Cluster) -> Result<u64, CaptureError> {
         let mut reader = ListReader::latest(cluster, url.to_owned()).with_limit(1);
         match reader.next().await {
             Ok(_) => return Ok(reader.revision().unwrap_or_default()),
-            Err(crate::cluster::ListError::Cluster(ClusterError::Api(answer))) if answer.status == 403 => {
+            // Forbidden, or an object of it is corrupt (500, 429): then it is missing later on, and says so.
+            Err(crate::cluster::ListError::Cluster(ClusterError::Api(answer)))
+                if matches!(answer.status, 403 | 429 | 500..) =>
+            {
                 forbidden = Some(ClusterError::Api(answer));
             }
             Err(crate::cluster::ListError::Cluster(error)) => return Err(error.into()),
@@ -215,4 +218,34 @@ async fn crd_uids(cluster: &Cluster) -> Result<BTreeMap<String, String>, Cluster
     let body = cluster.get_as(CRDS_URL, METADATA_ONLY).await?;
     let list: List = crate::cluster::parse(CRDS_URL, "a list of metadata", &body)?;
     Ok(list.items.into_iter().flatten().map(|item| (item.metadata.name, item.metadata.uid)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ApiServices, BTreeMap, Census, CustomResourceDefinition, DiscoveryDocuments};
+
+    #[test]
+    fn a_served_version_that_discovery_lacks_is_lost_and_a_crd_that_was_never_accepted_is_not() {
+        let crd = |plural: &str, established| CustomResourceDefinition {
+            name: format!("{plural}.test"),
+            uid: String::new(),
+            generation: 1,
+            group: "test".to_owned(),
+            plural: plural.to_owned(),
+            storage_version: "v1".to_owned(),
+            served_versions: vec!["v1".to_owned(), "v2".to_owned()],
+            established,
+        };
+        let crds = [crd("new", true), crd("refused", false)].map(|crd| (crd.name.clone(), crd));
+        let census = Census {
+            identity: String::new(),
+            kubernetes: String::new(),
+            documents: DiscoveryDocuments::default(),
+            services: ApiServices::default(),
+            revision: 1,
+        };
+        let lost = census.lost(&BTreeMap::from(crds), None);
+        let named: Vec<_> = lost.iter().map(|lost| (lost.resource.as_str(), lost.version.as_str())).collect();
+        assert_eq!(named, [("new", "v1"), ("new", "v2")]);
+    }
 }
