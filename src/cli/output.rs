@@ -177,8 +177,11 @@ impl Output {
         }
     }
 
-    /// A message beside the results, even when quiet.
+    /// A message beside the results, even when quiet, but for notes: those are about how the work goes.
     pub(crate) fn message(&self, prefix: Prefix, text: &str) {
+        if self.quiet && prefix == Prefix::Note {
+            return;
+        }
         let tone = match prefix {
             Prefix::Error => Tone::Red,
             Prefix::CausedBy => Tone::Dim,
