@@ -15,10 +15,20 @@ use super::kubeconfig::{self, ConnectOptions};
 use super::request::{Call, Connection};
 use super::transport_error::TransportFault;
 
+/// Asked before each request that may change something.
+pub trait WriteGate: Send + Sync {
+    /// The request may be sent.
+    ///
+    /// # Errors
+    /// The reason why nothing may be written any more.
+    fn check(&self) -> Result<(), String>;
+}
+
 /// A connection to a cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Cluster {
     connection: Arc<Connection>,
+    gate: Option<Arc<dyn WriteGate>>,
     context: String,
 }
 
@@ -51,7 +61,13 @@ impl Cluster {
             },
         })?;
         let connection = Connection::new(client, server, chosen.user, chosen.certificate_expires);
-        Ok(Self { connection: Arc::new(connection), context: chosen.name })
+        Ok(Self { connection: Arc::new(connection), gate: None, context: chosen.name })
+    }
+
+    /// The same connection, over which nothing but reads is sent once the gate says no.
+    #[must_use]
+    pub fn gated(&self, gate: Arc<dyn WriteGate>) -> Self {
+        Self { gate: Some(gate), ..self.clone() }
     }
 
     /// The context's name, `in-cluster` inside a pod.
@@ -136,7 +152,7 @@ impl Cluster {
     /// # Errors
     /// There is no answer, or it is not a success.
     pub async fn send(&self, method: Method, url: &str, body: Option<Vec<u8>>) -> Result<Bytes, ClusterError> {
-        self.connection.call(Call { method, body, ..Call::get(url) }).await
+        self.write(Call { method, body, ..Call::get(url) }).await
     }
 
     /// Sends one request with a content type other than JSON, such as a patch.
@@ -150,7 +166,7 @@ impl Cluster {
         content_type: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Bytes, ClusterError> {
-        self.connection.call(Call { method, body, content_type, ..Call::get(url) }).await
+        self.write(Call { method, body, content_type, ..Call::get(url) }).await
     }
 
     /// Reads JSON whose content is no secret.
@@ -160,6 +176,15 @@ impl Cluster {
         expected: &'static str,
     ) -> Result<T, ClusterError> {
         parse(url, expected, &self.get(url).await?)
+    }
+
+    async fn write(&self, call: Call<'_>) -> Result<Bytes, ClusterError> {
+        if let Some(gate) = &self.gate
+            && call.method != Method::GET
+        {
+            gate.check().map_err(|reason| ClusterError::Gated { reason })?;
+        }
+        self.connection.call(call).await
     }
 }
 

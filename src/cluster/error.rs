@@ -168,6 +168,12 @@ pub enum ClusterError {
         /// Where it went wrong, without any content.
         problem: String,
     },
+    /// Nothing may be written any more; nothing was sent.
+    #[error("nothing is written any more: {reason}")]
+    Gated {
+        /// Why.
+        reason: String,
+    },
     /// A body that grew over the limit that the caller set.
     #[error("the answer to GET {path} is larger than {limit} bytes")]
     TooLarge {

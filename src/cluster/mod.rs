@@ -14,8 +14,8 @@ mod request;
 mod served_type;
 mod transport_error;
 
-pub use connect::Cluster;
 pub(crate) use connect::parse;
+pub use connect::{Cluster, WriteGate};
 pub(crate) use discovery::CRDS_URL;
 pub use discovery::{ApiServices, CustomResourceDefinition, DiscoveryDocuments, discover};
 pub use error::{ApiError, Cause, ClusterError, TlsProblem};

@@ -5,7 +5,8 @@
 //! [`Proof`]. Invariants: I5 (planning writes nothing; its requests carry `dryRun=All`), I6 (no unexplained difference;
 //! a second plan is empty), I10 (a plan holds hashes and field names, never bodies). Nothing that does not differ is
 //! touched.
-//! The journal and the quieting of controllers take their place between [`plan`] and [`apply`] later.
+//! A [`Lease`] keeps others from
+//! writing (I9). The journal and the quieting of controllers take their place between [`plan`] and [`apply`] later.
 
 mod address;
 mod applied;
@@ -17,6 +18,8 @@ mod dependents;
 mod dry_run;
 mod error;
 mod judge;
+mod lease;
+mod lease_record;
 mod never_list;
 mod object;
 mod options;
@@ -40,6 +43,7 @@ pub use applied::{Applied, Outcome, Step};
 pub use apply::apply;
 pub use comparison::Allowed;
 pub use error::RestoreError;
+pub use lease::{Guard, Lease, LeaseError, LeaseLost, LeaseOptions, Predecessor};
 pub use never_list::{NeverRule, Reach, never_list};
 pub use options::{RestoreOptions, Wait};
 pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipped};
