@@ -2,7 +2,7 @@
 //!
 //! Source: the controllers of kube-controller-manager and kube-apiserver, and `facts/apiserver-tried.md` ("write no
 //! status for PV, PVC, Namespace, CRD and workloads"). A custom resource's status belongs to whoever wrote it last and
-//! is restored; the controllers that would fight are quieted in a later stage.
+//! is restored; the controllers that would fight are held still meanwhile ([`super::quiesce`]).
 
 use crate::snapshot::ObjectPath;
 
@@ -34,7 +34,9 @@ pub(super) fn owns_status(path: &ObjectPath) -> bool {
             | "resourcequotas",
         )
         | ("policy", "poddisruptionbudgets")
-        | ("networking.k8s.io", "servicecidrs") => true,
+        | ("networking.k8s.io", "servicecidrs")
+        // Cluster API builds it anew from what it finds, which is its contract, and does so whenever a pause ends.
+        | ("cluster.x-k8s.io", "clusters") => true,
         (
             "apps"
             | "batch"

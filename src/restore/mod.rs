@@ -5,8 +5,8 @@
 //! [`Proof`]. Invariants: I5 (planning writes nothing; its requests carry `dryRun=All`), I6 (no unexplained difference;
 //! a second plan is empty), I10 (a plan holds hashes and field names, never bodies). Nothing that does not differ is
 //! touched.
-//! A [`Lease`] keeps others from
-//! writing (I9). The journal and the quieting of controllers take their place between [`plan`] and [`apply`] later.
+//! What would fight is held still by [`quiesce`] meanwhile, and put back exactly (I8); a [`Lease`] keeps others from
+//! writing (I9). The journal takes its place around all of it later.
 
 mod address;
 mod applied;
@@ -28,6 +28,7 @@ mod plan;
 mod planner;
 mod proof;
 mod prove;
+pub mod quiesce;
 mod references;
 mod refuser;
 mod requests;

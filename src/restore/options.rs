@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::snapshot::Selection;
 
+use super::quiesce::Holding;
+
 /// How a restore goes about its work.
 #[derive(Clone, Debug)]
 pub struct RestoreOptions {
@@ -15,12 +17,20 @@ pub struct RestoreOptions {
     pub patience: Duration,
     /// How many objects are written at once.
     pub parallel: usize,
+    /// What is held still meanwhile, and neither shows as a difference nor is started by the restore.
+    pub holding: Holding,
 }
 
 impl RestoreOptions {
     /// The usual: four minutes for what hangs, eight connections.
     pub fn new(selection: Selection) -> Self {
-        Self { selection, force_kinds: Vec::new(), patience: Duration::from_secs(240), parallel: 8 }
+        Self {
+            selection,
+            force_kinds: Vec::new(),
+            patience: Duration::from_secs(240),
+            parallel: 8,
+            holding: Holding::default(),
+        }
     }
 }
 

@@ -94,6 +94,7 @@ async fn decide_all(
 ) -> Result<Decisions, RestoreError> {
     let mut changes: BTreeMap<String, Change> =
         changes.into_iter().map(|change| (change.path.clone(), change)).collect();
+    changes.retain(|path, _| !world.holding.hides(path));
     if !world.doomed.is_empty() {
         add_doomed(world, &mut changes).await?;
     }

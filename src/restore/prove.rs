@@ -100,6 +100,9 @@ async fn look(
     };
     for change in diff_trees(&live, wanted, &world.selection).await? {
         let Some(path) = ObjectPath::parse(&change.path).filter(|_| change.path != TYPES_PATH) else { continue };
+        if options.holding.hides(&change.path) {
+            continue;
+        }
         match sort(&world, &change, &path, options).await? {
             Ok(by) => proof.explained.push(Explained { path: change.path, by }),
             Err(difference) => proof.unexplained.push(Unexplained { path: change.path, difference }),

@@ -32,7 +32,7 @@ const THROTTLED: u64 = 10;
 /// How often one request is sent again because the API server went away.
 const LOST: u64 = 5;
 /// Between two looks at something that is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why one object could not be written.
 #[derive(Debug)]
@@ -244,7 +244,8 @@ impl<'a> Requests<'a> {
         Ok(())
     }
 
-    async fn send(&self, method: Method, url: &str, body: &Value) -> Result<Value, ClusterError> {
+    /// Sends one write; one that was not looked at is repeated.
+    pub(super) async fn send(&self, method: Method, url: &str, body: &Value) -> Result<Value, ClusterError> {
         let text = body.to_string().into_bytes();
         let (mut throttled, mut lost) = (0, 0);
         let bytes = loop {

@@ -20,6 +20,7 @@ use super::judge::{Neighbour, Neighbours};
 use super::never_list::{Reach, covering};
 use super::object;
 use super::options::RestoreOptions;
+use super::quiesce::Holding;
 use super::references::{Kinds, Purpose, Reference, references};
 use super::returning_types::{ReturningType, returning_types};
 
@@ -38,6 +39,8 @@ pub(super) struct World<'a> {
     pub(super) selection: Selection,
     pub(super) doomed: Doomed,
     pub(super) dry_runs: DryRuns<'a>,
+    /// What is held still: objects of both sides are seen as they are meanwhile.
+    pub(super) holding: &'a Holding,
     force_kinds: &'a [String],
     kinds: Kinds,
     served: BTreeMap<(String, String), ServedType>,
@@ -106,6 +109,7 @@ impl<'a> World<'a> {
             selection,
             doomed: Doomed::default(),
             dry_runs: DryRuns::new(cluster),
+            holding: &options.holding,
             force_kinds: &options.force_kinds,
             kinds,
             served,
@@ -163,12 +167,15 @@ impl<'a> World<'a> {
     }
 
     pub(super) async fn live_object(&self, path: &str, hash: &ContentHash) -> Result<Value, RestoreError> {
-        object::parse(path, &self.live.blob(hash).await?)
+        let mut live = object::parse(path, &self.live.blob(hash).await?)?;
+        self.holding.overlay(path, &mut live);
+        Ok(live)
     }
 
     pub(super) async fn wanted_object(&self, path: &str, hash: &ContentHash) -> Result<Value, RestoreError> {
-        let wanted = object::parse(path, &self.wanted.blob(hash).await?)?;
+        let mut wanted = object::parse(path, &self.wanted.blob(hash).await?)?;
         object::check_place(path, &wanted)?;
+        self.holding.overlay(path, &mut wanted);
         Ok(wanted)
     }
 

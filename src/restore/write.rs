@@ -21,7 +21,7 @@ use super::object;
 use super::plan::{Action, Operation};
 use super::references::Kinds;
 use super::refuser::Refuser;
-use super::requests::{Known, Target, WriteError};
+use super::requests::{Known, Requests, Target, WriteError};
 use super::service_address::{is_service, services, taken};
 use super::write_recipe::{create_body, put_body, put_without_managers, readopted, target, without_owners};
 
@@ -236,7 +236,7 @@ impl Run<'_> {
         Err(WriteError::stop("it changes faster than it can be written"))
     }
 
-    /// Writes what differs until nothing does: the object, its status, its field managers.
+    /// Writes what differs until nothing does, and waits for a type to be served.
     async fn bring_to(
         &self,
         action: &Action,
@@ -246,34 +246,11 @@ impl Run<'_> {
     ) -> Result<(), WriteError> {
         let (target, mapped) = self.target(action, place, wanted);
         self.state().mapped += mapped;
-        let status_apart = action.address.has_status;
-        let fields = differences(&place.path, &target, known);
-        if fields.iter().any(|field| !(is_managers(field) || status_apart && at_or_below(field, "status"))) {
-            self.put(place, &target, known).await?;
-        }
-        if status_apart && !owns_status(&place.path) && target.get("status") != known.value.get("status") {
-            let url = format!("{}/status", place.url);
-            self.requests.put(place, &url, known, |known| put_body(&place.path, &target, &known.value)).await?;
-        }
-        let fields = differences(&place.path, &target, known);
-        if fields.iter().any(|field| !at_or_below(field, "status")) {
-            self.put(place, &target, known).await?;
-        }
-        // Entries that differ in nothing but their times are not taken over what is there: they are taken off first.
-        if differences(&place.path, &target, known).iter().any(|field| is_managers(field)) {
-            self.requests
-                .put(place, &place.url, known, |known| put_without_managers(&place.path, &target, &known.value))
-                .await?;
-            self.put(place, &target, known).await?;
-        }
+        bring(&self.requests, place, action.address.has_status, &target, known).await?;
         if is_crd(&place.path) {
             self.requests.wait_served(place, &list_urls(wanted)).await?;
         }
         Ok(())
-    }
-
-    async fn put(&self, place: &Target, target: &Value, known: &mut Known) -> Result<(), WriteError> {
-        self.requests.put(place, &place.url, known, |known| put_body(&place.path, target, &known.value)).await
     }
 
     fn target(&self, action: &Action, place: &Target, wanted: &Value) -> (Value, u64) {
@@ -288,7 +265,9 @@ impl Run<'_> {
 
     async fn wanted_object(&self, action: &Action) -> Result<Value, RestoreError> {
         let hash = named(action, action.wanted)?;
-        object::parse(&action.path, &self.wanted.blob(&hash).await?)
+        let mut wanted = object::parse(&action.path, &self.wanted.blob(&hash).await?)?;
+        self.holding.overlay(&action.path, &mut wanted);
+        Ok(wanted)
     }
 
     /// The live object as it was when the plan was made.
@@ -304,6 +283,38 @@ impl Run<'_> {
         }
         Ok(Known { value: self.captured(action).await? })
     }
+}
+
+/// Writes what differs until nothing does: the object, its status, its field managers.
+pub(super) async fn bring(
+    requests: &Requests<'_>,
+    place: &Target,
+    status_apart: bool,
+    target: &Value,
+    known: &mut Known,
+) -> Result<(), WriteError> {
+    let fields = differences(&place.path, target, known);
+    if fields.iter().any(|field| !(is_managers(field) || status_apart && at_or_below(field, "status"))) {
+        put(requests, place, target, known).await?;
+    }
+    if status_apart && !owns_status(&place.path) && target.get("status") != known.value.get("status") {
+        let url = format!("{}/status", place.url);
+        requests.put(place, &url, known, |known| put_body(&place.path, target, &known.value)).await?;
+    }
+    let fields = differences(&place.path, target, known);
+    if fields.iter().any(|field| !at_or_below(field, "status")) {
+        put(requests, place, target, known).await?;
+    }
+    // Entries that differ in nothing but their times are not taken over what is there: they are taken off first.
+    if differences(&place.path, target, known).iter().any(|field| is_managers(field)) {
+        requests.put(place, &place.url, known, |known| put_without_managers(&place.path, target, &known.value)).await?;
+        put(requests, place, target, known).await?;
+    }
+    Ok(())
+}
+
+async fn put(requests: &Requests<'_>, place: &Target, target: &Value, known: &mut Known) -> Result<(), WriteError> {
+    requests.put(place, &place.url, known, |known| put_body(&place.path, target, &known.value)).await
 }
 
 fn named(action: &Action, hash: Option<ContentHash>) -> Result<ContentHash, RestoreError> {
@@ -325,13 +336,14 @@ fn place(path: &ObjectPath, action: &Action, value: &Value) -> Result<Target, Re
     Ok(Target { path: path.clone(), url: address.object_url(object::namespace(value), object::name(value)) })
 }
 
-fn differences(path: &ObjectPath, target: &Value, known: &Known) -> Vec<String> {
+/// The fields in which an object is not yet what it should be.
+pub(super) fn differences(path: &ObjectPath, target: &Value, known: &Known) -> Vec<String> {
     let kinds = Kinds::default();
     let neighbours = Neighbours { by_path: BTreeMap::new(), kinds: &kinds };
     judge(path, target, &known.value, &neighbours).fields
 }
 
-fn is_managers(field: &str) -> bool {
+pub(super) fn is_managers(field: &str) -> bool {
     at_or_below(field, "metadata.managedFields")
 }
 

@@ -1,0 +1,43 @@
+//! What a transaction holds, as planning, writing and proving have to see it.
+//!
+//! In: objects of either side. Out: the same objects as they are while they are held, so that a plan neither takes the
+//! hold for a difference nor undoes it, and what comes back during the restore comes back held.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::journal::{Held, HeldItem, Prior};
+
+use super::super::object;
+use super::mark::{overlay, stays};
+
+/// What one transaction holds. By default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    transaction: String,
+    by_path: BTreeMap<String, (Held, Prior)>,
+}
+
+impl Holding {
+    /// What the journal says that this transaction holds.
+    pub fn new(transaction: &str, held: &[HeldItem]) -> Self {
+        let held = held.iter().filter(|held| !stays(&held.item, &held.was));
+        let by_path = held.map(|held| (held.item.object_path().to_tree_path(), (held.item.clone(), held.was.clone())));
+        Self { transaction: transaction.to_owned(), by_path: by_path.collect() }
+    }
+
+    /// Nothing is planned for it meanwhile: it is away, and comes back at the end.
+    pub(in crate::restore) fn hides(&self, path: &str) -> bool {
+        matches!(self.by_path.get(path), Some((Held::ApiService { .. }, _)))
+    }
+
+    /// Makes of an object of a snapshot, or of the cluster, what it is while it is held; any other one is left as it is.
+    /// Its field managers do not count meanwhile: they are put back with the rest at the end.
+    pub(in crate::restore) fn overlay(&self, path: &str, value: &mut Value) {
+        if let Some((item, was)) = self.by_path.get(path) {
+            overlay(item, was, &self.transaction, value);
+            object::remove(value, "/metadata", "managedFields");
+        }
+    }
+}
