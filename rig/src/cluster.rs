@@ -14,10 +14,12 @@ use crate::error::RigError;
 use crate::flux;
 use crate::layout::{Layout, OwnedFolder};
 use crate::nodes;
+use crate::options::UpOptions;
 use crate::ports::{PortBlock, Purpose};
 use crate::probe::{self, Probe};
 use crate::process::{Process, ProcessState, log_tail};
-use crate::servers::{self, API_SERVER, CONTROLLER_MANAGER, ETCD, KWOK, SCHEDULER, SECOND_API_SERVER, Site};
+use crate::servers::{self, API_SERVER, CONTROLLER_MANAGER, ETCD, KUBELET, KWOK, SCHEDULER};
+use crate::site::{SECOND_API_SERVER, Site};
 use crate::templates;
 use crate::toolchain::Toolchain;
 
@@ -27,42 +29,6 @@ const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What a server gets to end by itself on SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How a cluster is brought up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpOptions {
-    /// etcd and the API server only.
-    pub bare: bool,
-    /// Also Flux's helm-controller and what serves its charts.
-    pub flux: bool,
-    /// A second API server on the same etcd.
-    pub second_api_server: bool,
-    /// The template to copy; without one the cluster is made afresh.
-    pub template: Option<String>,
-    /// How many nodes kwok plays.
-    pub nodes: u32,
-    /// etcd writes through to the disk.
-    pub durable: bool,
-    /// Secrets and ConfigMaps are encrypted at rest.
-    pub encryption: bool,
-    /// Added to the API server's command line.
-    pub api_server_flags: Vec<String>,
-}
-
-impl Default for UpOptions {
-    fn default() -> Self {
-        Self {
-            bare: false,
-            flux: false,
-            second_api_server: false,
-            template: None,
-            nodes: 3,
-            durable: false,
-            encryption: false,
-            api_server_flags: Vec::new(),
-        }
-    }
-}
 
 /// A cluster whose servers are children of this process; they end when it is dropped.
 ///
@@ -135,9 +101,15 @@ impl Cluster {
             accounts.get("default").await.map(drop).map_err(|error| error.to_string())
         })
         .await?;
-        if self.options.flux {
+        if self.options.flux || self.options.fighting {
             for name in self.order.clone() {
                 self.start(&name).await?;
+            }
+        }
+        if self.options.fighting {
+            for purpose in [Purpose::Charts, Purpose::HelmHealth, Purpose::Installer] {
+                let probe = Probe::of_loopback(self.ports.port(purpose))?;
+                self.wait_until(KUBELET, || probe.answers()).await?;
             }
         }
         Ok(())

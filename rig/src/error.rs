@@ -169,6 +169,9 @@ pub enum RigError {
     /// Flux could not be brought to work.
     #[error("cannot run Flux")]
     Flux(#[from] crate::flux::FluxError),
+    /// The installer cannot be played.
+    #[error("cannot play the installer")]
+    Installer(#[from] crate::installer::InstallerError),
     /// The cluster could not be seeded.
     #[error("cannot seed the cluster")]
     Seed(#[from] crate::seed::SeedError),

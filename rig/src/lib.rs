@@ -10,6 +10,7 @@
 //! Invariants: everything listens on 127.0.0.1; a server never outlives its supervisor; a supervisor started with
 //! `--until-stdin-closes` never outlives whoever holds the other end of the pipe; `down` leaves neither process nor file.
 
+pub mod api;
 pub mod certificates;
 pub mod cluster;
 pub mod control;
@@ -17,18 +18,24 @@ pub mod description;
 pub mod download;
 pub mod error;
 pub mod flux;
+pub mod installer;
 pub mod kubeconfig;
+pub mod kubelet;
 pub mod layout;
+pub mod loopback;
 pub mod nodes;
+pub mod options;
 pub mod ports;
 pub mod probe;
 pub mod process;
 pub mod seed;
 pub mod servers;
+pub mod site;
 pub mod supervisor;
 pub mod templates;
 pub mod toolchain;
 pub mod touch;
 
-pub use cluster::{Cluster, UpOptions};
+pub use cluster::Cluster;
 pub use error::RigError;
+pub use options::UpOptions;

@@ -1,5 +1,7 @@
 //! `rig`: the command behind `scripts/control-plane`.
 
+mod stand_in;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use rig::supervisor::{Lifetime, run};
 use rig::templates::{self, TEMPLATES};
 use rig::toolchain::Toolchain;
 use rig::{RigError, UpOptions};
+use stand_in::StandIn;
 
 /// Runs a throwaway Kubernetes control plane in a folder: real etcd, API server, controllers and kwok nodes.
 ///
@@ -62,14 +65,9 @@ enum Subject {
     Pause(ServerTarget),
     /// Let a paused server run on (SIGCONT)
     Resume(ServerTarget),
-    /// Be the stand-in for Flux's source-controller
-    #[command(hide = true)]
-    ServeCharts {
-        #[arg(long)]
-        kubeconfig: PathBuf,
-        #[arg(long)]
-        port: u16,
-    },
+    /// Be a stand-in
+    #[command(hide = true, subcommand)]
+    StandIn(StandIn),
     /// Fill a running cluster with a small CozyStack: real CRDs, namespaces, HelmReleases, custom resources, workloads
     Seed {
         #[command(flatten)]
@@ -113,6 +111,9 @@ struct Up {
     /// Also a second API server, `kube-apiserver-2`, on the same etcd; kubeconfig-2 in the folder goes to it
     #[arg(long)]
     second_api_server: bool,
+    /// Also a CozyStack that fights back: Flux and the installer, each running while its Deployment has a pod
+    #[arg(long, conflicts_with_all = ["bare", "flux"], requires = "template")]
+    fighting: bool,
     /// Copy a cluster that was seeded before; built when it is asked for first
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(TEMPLATES.iter().map(|template| template.name)))]
     template: Option<String>,
@@ -148,6 +149,7 @@ impl Up {
             bare: self.bare,
             flux: self.flux,
             second_api_server: self.second_api_server,
+            fighting: self.fighting,
             template: self.template.clone(),
             nodes: self.nodes,
             durable: self.durable,
@@ -180,19 +182,10 @@ impl Subject {
             Self::Kill(on) => change(&on, Action::Kill),
             Self::Pause(on) => change(&on, Action::Pause),
             Self::Resume(on) => change(&on, Action::Resume),
-            Self::ServeCharts { kubeconfig, port } => serve_charts(kubeconfig, port),
+            Self::StandIn(stand_in) => stand_in.run(),
             Self::Seed { target, size, seed } => fill(&target, size, seed),
         }
     }
-}
-
-/// Serves charts until it is ended.
-fn serve_charts(kubeconfig: PathBuf, port: u16) -> Result<(), RigError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(RigError::file("start", "the async runtime"))?;
-    runtime.block_on(async { Ok(rig::flux::serve(client_from(kubeconfig).await?, port).await?) })
 }
 
 /// Seeds a running cluster; prints what was seeded.

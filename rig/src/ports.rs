@@ -37,6 +37,8 @@ pub enum Purpose {
     HelmHealth = 5,
     /// Charts over HTTP, in place of source-controller.
     Charts = 6,
+    /// The installer's chart repository, and whether it has done its first round.
+    Installer = 7,
 }
 
 impl PortBlock {

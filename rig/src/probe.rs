@@ -11,6 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use crate::certificates::ETCD_CA;
 use crate::error::RigError;
 use crate::layout::Layout;
+use crate::loopback;
 
 /// A paused server takes a connection and never answers.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -50,12 +51,7 @@ impl Probe {
     /// # Errors
     /// [`RigError::Client`] when no client can be made.
     pub fn of_loopback(port: u16) -> Result<Self, RigError> {
-        let url = format!("http://127.0.0.1:{port}");
-        let failed = |reason: String| RigError::Client { config: PathBuf::from(&url), reason };
-        let mut config =
-            kube::Config::new(url.parse().map_err(|error: http::uri::InvalidUri| failed(error.to_string()))?);
-        config.default_retry = false;
-        Ok(Self { client: Client::try_from(config).map_err(|error| failed(error.to_string()))?, path: "/readyz" })
+        Ok(Self { client: loopback::client(port)?, path: "/readyz" })
     }
 
     /// Asks once. Only the status counts: the body of a failing `/readyz` holds "ok" lines.

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use crate::error::RigError;
 
 /// How a server is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerSpec {
     /// Its name in commands, `rig.json` and the name of its log: the program's name.
     pub name: String,

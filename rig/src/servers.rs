@@ -4,28 +4,35 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::certificates::{CLUSTER_CA, ETCD_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT};
-use crate::cluster::UpOptions;
 use crate::error::RigError;
 use crate::flux;
 use crate::kubeconfig;
-use crate::layout::{Layout, write_private};
-use crate::ports::{PortBlock, Purpose};
+use crate::kubelet::binding::{Binding, VERSION, leave_to_kubelet};
+use crate::layout::write_private;
+use crate::options::UpOptions;
+use crate::ports::Purpose;
 use crate::process::ServerSpec;
+use crate::site::{SECOND_API_SERVER, Site};
 use crate::toolchain::Toolchain;
 
 /// etcd's name in commands and in `rig.json`.
 pub const ETCD: &str = "etcd";
 /// The API server's.
 pub const API_SERVER: &str = "kube-apiserver";
-/// The second API server's, where there is one.
-pub const SECOND_API_SERVER: &str = "kube-apiserver-2";
 /// The controller manager's.
 pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 /// The scheduler's.
 pub const SCHEDULER: &str = "kube-scheduler";
 /// kwok's.
 pub const KWOK: &str = "kwok";
+
+/// The kubelet's stand-in, for controllers that are bound to their Deployments.
+pub const KUBELET: &str = "kubelet";
+/// The installer's stand-in, in place of the Deployment of this name.
+pub const INSTALLER: &str = "cozystack";
 
 /// Every request with its verb, URI (the dry-run parameter is in it) and user, once it is answered; no bodies.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
@@ -37,43 +44,6 @@ rules:
 
 /// The kwok stages that are played: nodes become Ready and stay so, pods run, volumes bind.
 const STAGES: [&str; 4] = ["node/fast", "node/heartbeat-with-lease", "pod/fast", "volume/fast"];
-
-/// Where a cluster's servers get their paths and ports from.
-pub struct Site<'a> {
-    /// The cluster's folder.
-    pub layout: &'a Layout,
-    /// The programs.
-    pub toolchain: &'a Toolchain,
-    /// The ports.
-    pub ports: &'a PortBlock,
-}
-
-impl Site<'_> {
-    fn spec(&self, name: &str, args: Vec<String>, port: Option<Purpose>) -> ServerSpec {
-        ServerSpec {
-            name: name.to_owned(),
-            program: self.toolchain.program(name),
-            args,
-            env: Vec::new(),
-            port: port.map(|purpose| self.ports.port(purpose)),
-            log: self.layout.log(name),
-        }
-    }
-
-    /// etcd's URL for clients.
-    pub fn etcd_endpoint(&self) -> String {
-        format!("https://127.0.0.1:{}", self.ports.port(Purpose::Etcd))
-    }
-
-    fn port_of(&self, api_server: &str) -> u16 {
-        self.ports.port(if api_server == SECOND_API_SERVER { Purpose::SecondApiServer } else { Purpose::ApiServer })
-    }
-
-    /// The API server's URL.
-    pub fn api_server_endpoint(&self) -> String {
-        format!("https://127.0.0.1:{}", self.ports.port(Purpose::ApiServer))
-    }
-}
 
 /// Writes the configuration files and gives the servers in the order of their start: etcd, the API server, controllers.
 ///
@@ -90,15 +60,45 @@ pub fn prepare(site: &Site<'_>, options: &UpOptions) -> Result<Vec<ServerSpec>, 
     if options.encryption {
         write_private(&layout.config("encryption.yaml"), encryption_configuration()?.as_bytes())?;
     }
-    write_private(&layout.config("kwok.yaml"), kwok_stages(site.toolchain)?.as_bytes())?;
+    for (name, user) in [
+        (flux::SOURCE_CONTROLLER, "system:serviceaccount:cozy-fluxcd:source-controller"),
+        (flux::HELM_CONTROLLER, "system:serviceaccount:cozy-fluxcd:helm-controller"),
+        (INSTALLER, "system:serviceaccount:cozy-system:cozystack"),
+        (KUBELET, "kubelet"),
+    ] {
+        site.write_kubeconfig(name, user)?;
+    }
+    let bound = if options.fighting { bindings(site) } else { Vec::new() };
+    write_private(&layout.config("kwok.yaml"), kwok_stages(site.toolchain, &bound)?.as_bytes())?;
     let mut specs = vec![etcd(site, options), api_server(site, options, API_SERVER, &layout.audit_log())];
     if options.second_api_server {
         kubeconfig::write_for(layout, site.port_of(SECOND_API_SERVER), "admin", &layout.second_kubeconfig())?;
         specs.push(api_server(site, options, SECOND_API_SERVER, &layout.second_audit_log()));
     }
     specs.extend([controller_manager(site), scheduler(site), kwok(site)]);
-    specs.extend(flux::servers(site));
+    if options.fighting {
+        let path = layout.config("bindings.json");
+        let text = serde_json::to_vec_pretty(&bound)
+            .map_err(|source| RigError::Json { what: "the bound processes".to_owned(), source })?;
+        write_private(&path, &text)?;
+        specs.push(site.stand_in(KUBELET, vec![flag("bindings", &path)], None));
+    } else {
+        specs.extend([flux::source_controller(site, false), flux::helm_controller(site)]);
+    }
     Ok(specs)
+}
+
+/// The processes that run while their Deployment has a pod.
+fn bindings(site: &Site<'_>) -> Vec<Binding> {
+    let port = site.ports.port(Purpose::Installer);
+    let args = vec![format!("--port={port}"), format!("--version={VERSION}")];
+    let bind =
+        |namespace: &str, app: &str, spec| Binding { namespace: namespace.to_owned(), app: app.to_owned(), spec };
+    vec![
+        bind("cozy-system", INSTALLER, site.stand_in(INSTALLER, args, Some(port))),
+        bind(flux::NAMESPACE, flux::SOURCE_CONTROLLER, flux::source_controller(site, true)),
+        bind(flux::NAMESPACE, flux::HELM_CONTROLLER, flux::helm_controller(site)),
+    ]
 }
 
 fn etcd(site: &Site<'_>, options: &UpOptions) -> ServerSpec {
@@ -214,8 +214,8 @@ fn flag(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.display())
 }
 
-/// kwok's stages of [`STAGES`] as one file of YAML documents.
-fn kwok_stages(toolchain: &Toolchain) -> Result<String, RigError> {
+/// kwok's stages of [`STAGES`] as one file of YAML documents, for all pods but the bound ones.
+fn kwok_stages(toolchain: &Toolchain, bound: &[Binding]) -> Result<String, RigError> {
     let mut documents = Vec::new();
     for stage in STAGES {
         let folder = toolchain.program("kwok-stages").join(stage);
@@ -231,7 +231,11 @@ fn kwok_stages(toolchain: &Toolchain) -> Result<String, RigError> {
             let text = fs::read_to_string(&file).map_err(RigError::file("read", &file))?;
             // A storage class lies there too: see `nodes`.
             if text.contains("kind: Stage\n") {
-                documents.push(text);
+                let mut stage: Value = serde_saphyr::from_str(&text)
+                    .map_err(|error| RigError::Yaml { path: file.clone(), reason: error.to_string() })?;
+                leave_to_kubelet(&mut stage, bound);
+                // JSON is YAML.
+                documents.push(stage.to_string());
             }
         }
     }

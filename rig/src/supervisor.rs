@@ -9,11 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::cluster::{Cluster, UpOptions};
+use crate::cluster::Cluster;
 use crate::control::{Action, Answer, Request};
 use crate::description::Description;
 use crate::error::RigError;
 use crate::layout::Layout;
+use crate::options::UpOptions;
 use crate::toolchain::Toolchain;
 
 /// What the supervisor is to do besides bringing the cluster up.

@@ -19,9 +19,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ListParams};
 use sha2::{Digest as _, Sha256};
 
-use crate::cluster::{Cluster, UpOptions};
+use crate::cluster::Cluster;
 use crate::error::RigError;
 use crate::layout::Layout;
+use crate::options::UpOptions;
 use crate::seed;
 use crate::servers::{API_SERVER, ETCD};
 use crate::toolchain::Toolchain;

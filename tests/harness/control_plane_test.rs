@@ -11,6 +11,7 @@ use rig::process::ProcessState;
 
 use super::again;
 use super::control_plane::{ControlPlane, Options, rig_command};
+use super::fighting::BOUND;
 
 /// Whether something listens on the port of a URL.
 fn listens(url: &str) -> bool {
@@ -265,15 +266,18 @@ fn listening_addresses(pid: u32) -> Vec<String> {
 
 #[test]
 fn everything_listens_on_loopback_only() {
-    let everything = Options::default().template("cozystack-500").controllers().argument("--flux");
-    let control_plane = ControlPlane::start(&everything);
+    let control_plane = ControlPlane::start(&Options::default().fighting());
+    let servers = control_plane.status().servers.into_iter().filter_map(|server| match server.state {
+        ProcessState::Running { pid } => Some((server.name, pid)),
+        _ => None,
+    });
+    let bound = BOUND.map(|(_, name)| (name.to_owned(), control_plane.processes(name)[0]));
     let mut listening = 0;
-    for server in control_plane.status().servers {
-        let ProcessState::Running { pid } = server.state else { continue };
+    for (name, pid) in servers.chain(bound) {
         for address in listening_addresses(pid) {
-            assert!(address.starts_with("0100007F:"), "{} listens on {address}", server.name);
+            assert!(address.starts_with("0100007F:"), "{name} listens on {address}");
             listening += 1;
         }
     }
-    assert!(listening >= 4, "etcd, the API server and Flux listen: the test looks at the right place");
+    assert!(listening >= 5, "etcd, the API server, Flux and the installer listen: the test looks at the right place");
 }

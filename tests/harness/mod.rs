@@ -4,6 +4,7 @@
 pub mod again;
 pub mod audit;
 pub mod control_plane;
+pub mod fighting;
 pub mod https_stand_in;
 pub mod own_mounts;
 pub mod proxmox;
@@ -11,4 +12,5 @@ pub mod snapback;
 
 mod control_plane_test;
 mod cozystack;
+mod fighting_test;
 mod toolchain_test;

@@ -1,25 +1,12 @@
-//! The archives over HTTP on loopback: what source-controller's own file server gives.
+//! What source-controller's own file server gives: chart archives and repository indexes, by their path.
 
-use std::convert::Infallible;
-use std::net::Ipv4Addr;
-
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpListener;
 
-use super::catalog;
 use super::error::FluxError;
+use crate::installer::{Release, catalog};
 
 /// The host that artifact URLs name, as in a real cluster.
 pub const HOST: &str = "http://source-controller.cozy-fluxcd.svc.cluster.local.";
-
-/// Answered with 200 as soon as archives are served.
-const READY: &str = "/readyz";
 
 /// A file that is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,75 +30,76 @@ impl Artifact {
     }
 
     /// The index of one HelmRepository object.
-    pub fn of_index(namespace: &str, object: &str) -> Self {
-        let content = catalog::index().into_bytes();
+    pub fn of_index(namespace: &str, object: &str, index: String) -> Self {
+        let content = index.into_bytes();
         let hash = sha256(&content);
         Self { path: format!("helmrepository/{namespace}/{object}/index-{hash}.yaml"), content }
     }
 
-    /// `sha256:` and the hash of the bytes.
+    /// The digest of its bytes.
     pub fn digest(&self) -> String {
-        format!("sha256:{}", sha256(&self.content))
+        digest(&self.content)
     }
+}
+
+/// `sha256:` and the hash of some bytes.
+pub fn digest(content: &[u8]) -> String {
+    format!("sha256:{}", sha256(content))
 }
 
 fn sha256(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The release and the repository whose index has this digest, as the revision of a HelmRepository's artifact says it.
+pub fn indexed(revision: &str) -> Option<(Release, &'static str)> {
+    every_index().find(|(release, repository)| revision == digest(catalog::index(*release, repository).as_bytes()))
+}
+
+fn every_index() -> impl Iterator<Item = (Release, &'static str)> {
+    Release::ALL.into_iter().flat_map(|release| catalog::REPOSITORIES.map(|repository| (release, repository)))
+}
+
 /// What lies under a path: everything can be made again from the path alone, so nothing is kept.
-fn find(path: &str) -> Option<Artifact> {
-    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    match parts.as_slice() {
+pub fn find(path: &str) -> Option<Vec<u8>> {
+    /// Answered as soon as archives are served.
+    const READY: &str = "/readyz";
+    if path == READY {
+        return Some(Vec::new());
+    }
+    let path = path.trim_start_matches('/');
+    let parts: Vec<&str> = path.split('/').collect();
+    let found = match parts.as_slice() {
         ["helmchart", namespace, object, file] => {
-            let (chart, version) = catalog::charts().into_iter().find_map(|(chart, versions)| {
+            let charts = every_index().flat_map(|(release, repository)| catalog::charts(release, repository));
+            let (chart, version) = charts.into_iter().find_map(|(chart, versions)| {
                 let version = file.strip_suffix(".tgz")?.strip_prefix(chart.as_str())?.strip_prefix('-')?;
-                versions.iter().find(|known| **known == version).map(|known| (chart, *known))
+                versions.iter().find(|known| **known == version).map(|known| (chart.clone(), *known))
             })?;
-            Artifact::of_chart(namespace, object, &chart, version).ok()
+            Artifact::of_chart(namespace, object, &chart, version).ok()?
         }
-        ["helmrepository", namespace, object, _] => Some(Artifact::of_index(namespace, object)),
-        _ => None,
-    }
-    .filter(|artifact| artifact.path == path.trim_start_matches('/'))
-}
-
-/// Listens for helm-controller's downloads until the process ends.
-///
-/// # Errors
-/// [`FluxError::Listen`] when the port is taken.
-pub async fn listen(port: u16) -> Result<Infallible, FluxError> {
-    let failed = |source| FluxError::Listen { port, source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
-    loop {
-        let (stream, _) = listener.accept().await.map_err(failed)?;
-        tokio::spawn(async move {
-            // A client that goes away in the middle is no concern of ours.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await;
-        });
-    }
-}
-
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path();
-    let found = find(path);
-    let status = if found.is_some() || path == READY { StatusCode::OK } else { StatusCode::NOT_FOUND };
-    let mut response =
-        Response::new(Full::new(Bytes::from(found.map(|artifact| artifact.content).unwrap_or_default())));
-    *response.status_mut() = status;
-    Ok(response)
+        ["helmrepository", namespace, object, _] => every_index()
+            .map(|(release, repository)| Artifact::of_index(namespace, object, catalog::index(release, repository)))
+            .find(|artifact| artifact.path == path)?,
+        _ => return None,
+    };
+    Some(found.content)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Artifact, find};
+    use super::{Artifact, Release, catalog, find, indexed};
 
     #[test]
     fn what_an_artifact_names_is_found_under_its_path() {
-        let chart = Artifact::of_chart("cozy-system", "cozy-cilium-cilium", "cozy-cilium", "0.35.5").expect("a chart");
-        assert_eq!(find(&format!("/{}", chart.path)), Some(chart));
-        let index = Artifact::of_index("cozy-system", "cozystack-system");
-        assert_eq!(find(&index.path), Some(index));
+        let chart = Artifact::of_chart("cozy-system", "cozy-cilium-cilium", "cozy-cilium", "0.36.2").expect("a chart");
+        assert_eq!(find(&format!("/{}", chart.path)), Some(chart.content));
+        for release in Release::ALL {
+            let index = catalog::index(release, "system");
+            let artifact = Artifact::of_index("cozy-system", "cozystack-system", index);
+            assert_eq!(indexed(&artifact.digest()), Some((release, "system")));
+            assert_eq!(find(&artifact.path), Some(artifact.content));
+        }
         assert_eq!(find("/helmchart/cozy-system/x/cozy-cilium-9.9.9.tgz"), None);
     }
 }

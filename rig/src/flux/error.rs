@@ -33,6 +33,9 @@ pub enum FluxError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API server refused a plain request or did not answer.
+    #[error(transparent)]
+    Request(#[from] crate::api::ApiError),
     /// The CRDs of Flux are not to be had.
     #[error("cannot install the CRDs of Flux")]
     Crds(#[from] crate::seed::SeedError),

@@ -8,7 +8,8 @@ use kube::Client;
 use serde_json::Value;
 
 use super::error::FluxError;
-use crate::seed::{Api, crds, installation};
+use crate::api::Api;
+use crate::seed::{crds, installation};
 
 const RELEASES: &str = "/apis/helm.toolkit.fluxcd.io/v2/helmreleases";
 const CHARTS: &str = "/apis/source.toolkit.fluxcd.io/v1/helmcharts";

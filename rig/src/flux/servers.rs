@@ -1,41 +1,28 @@
 //! How helm-controller and the stand-in are started.
 
-use std::path::PathBuf;
-
 use crate::ports::Purpose;
 use crate::process::ServerSpec;
-use crate::servers::Site;
+use crate::site::Site;
 
 /// The real helm-controller.
 pub const HELM_CONTROLLER: &str = "helm-controller";
 /// The stand-in, under the name of what it stands in for.
 pub const SOURCE_CONTROLLER: &str = "source-controller";
 /// The namespace that Flux runs in on CozyStack.
-const NAMESPACE: &str = "cozy-fluxcd";
+pub const NAMESPACE: &str = "cozy-fluxcd";
 
-/// The servers that `up --flux` starts after all others.
-pub fn servers(site: &Site<'_>) -> Vec<ServerSpec> {
-    vec![source_controller(site), helm_controller(site)]
-}
-
-/// This very program once more, as a process of its own: it can be stopped and killed like any server.
-fn source_controller(site: &Site<'_>) -> ServerSpec {
+/// The stand-in. Without an installer every repository is as the seeded release has it.
+pub fn source_controller(site: &Site<'_>, with_installer: bool) -> ServerSpec {
     let port = site.ports.port(Purpose::Charts);
-    ServerSpec {
-        name: SOURCE_CONTROLLER.to_owned(),
-        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("rig")),
-        args: vec![
-            "serve-charts".to_owned(),
-            format!("--kubeconfig={}", site.layout.kubeconfig().display()),
-            format!("--port={port}"),
-        ],
-        env: Vec::new(),
-        port: Some(port),
-        log: site.layout.log(SOURCE_CONTROLLER),
+    let mut args = vec![format!("--port={port}")];
+    if with_installer {
+        args.push(format!("--installer-port={}", site.ports.port(Purpose::Installer)));
     }
+    site.stand_in(SOURCE_CONTROLLER, args, Some(port))
 }
 
-fn helm_controller(site: &Site<'_>) -> ServerSpec {
+/// The real one.
+pub fn helm_controller(site: &Site<'_>) -> ServerSpec {
     let port = |purpose| format!("127.0.0.1:{}", site.ports.port(purpose));
     let variable = |name: &str, value: String| (name.to_owned(), value);
     ServerSpec {
@@ -55,7 +42,7 @@ fn helm_controller(site: &Site<'_>) -> ServerSpec {
             "--kube-api-burst=600".to_owned(),
         ],
         env: vec![
-            variable("KUBECONFIG", site.layout.kubeconfig().display().to_string()),
+            variable("KUBECONFIG", site.kubeconfig_of(HELM_CONTROLLER).display().to_string()),
             variable("RUNTIME_NAMESPACE", NAMESPACE.to_owned()),
             variable("SOURCE_CONTROLLER_LOCALHOST", port(Purpose::Charts)),
             // It unpacks charts there; nothing may be left behind.

@@ -1,9 +1,12 @@
 //! The stand-in for source-controller: watches HelmRepositories and HelmCharts and writes their status as Flux's
 //! documented API has it: conditions Ready and ArtifactInStorage, `artifact`, `url`, `observedGeneration`.
 //!
+//! An index is fetched when a HelmRepository changes (an annotation that asks for it included) and when the stand-in
+//! starts, not at intervals; while nobody serves it, the artifact that is there stays.
 //! Invariant: an object whose status is right already is not written to, so a stand-in that starts again changes nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -12,10 +15,13 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, WatchEvent, 
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::artifacts::{self, Artifact, HOST};
-use super::catalog;
 use super::error::FluxError;
+use super::index::RepositoryServer;
+use crate::installer::catalog;
+use crate::loopback;
 
 /// The field manager of Flux's source-controller.
 const MANAGER: &str = "source-controller";
@@ -34,16 +40,26 @@ enum Source {
 ///
 /// # Errors
 /// [`FluxError::Listen`] when the port is taken.
-pub async fn serve(client: Client, port: u16) -> Result<(), FluxError> {
-    let listening = artifacts::listen(port);
+pub async fn serve(client: Client, server: RepositoryServer, port: u16) -> Result<(), FluxError> {
+    let controller = Controller { client, server, new_index: Arc::default() };
     let reconciling = futures::future::join(
-        keep_reconciling(client.clone(), Source::HelmRepository),
-        keep_reconciling(client, Source::HelmChart),
+        controller.keep_reconciling(Source::HelmRepository),
+        controller.keep_reconciling(Source::HelmChart),
     );
     tokio::select! {
-        ended = listening => ended.map(|never| match never {}),
+        ended = loopback::serve(port, artifacts::find) => match ended {
+            Ok(never) => match never {},
+            Err(source) => Err(FluxError::Listen { port, source }),
+        },
         _ = reconciling => Ok(()),
     }
+}
+
+struct Controller {
+    client: Client,
+    server: RepositoryServer,
+    /// A HelmRepository has another index: every HelmChart is to be looked at.
+    new_index: Arc<Notify>,
 }
 
 fn resource(source: Source) -> ApiResource {
@@ -58,59 +74,6 @@ fn resource(source: Source) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("source.toolkit.fluxcd.io", "v1", kind), plural)
 }
 
-/// Lists, then watches, and begins again whenever the watch ends: the API server may stop and come back.
-async fn keep_reconciling(client: Client, source: Source) {
-    loop {
-        // What went wrong shows in the objects' status, or is over at the next try.
-        let _ = reconcile_all(&client, source).await;
-        tokio::time::sleep(RETRY).await;
-    }
-}
-
-async fn reconcile_all(client: &Client, source: Source) -> Result<(), FluxError> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(source));
-    let list = api.list(&ListParams::default()).await.map_err(FluxError::api("list sources"))?;
-    let version = list.metadata.resource_version.unwrap_or_default();
-    // Objects that wait for something else, by namespace and name.
-    let mut waiting: BTreeMap<(String, String), DynamicObject> = BTreeMap::new();
-    for object in list.items {
-        reconcile_or_wait(client, source, object, &mut waiting).await?;
-    }
-    let mut events =
-        api.watch(&WatchParams::default(), &version).await.map_err(FluxError::api("watch sources"))?.boxed();
-    loop {
-        match tokio::time::timeout(RETRY, events.next()).await {
-            Ok(Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
-                reconcile_or_wait(client, source, object, &mut waiting).await?;
-            }
-            Ok(Some(Ok(WatchEvent::Deleted(object)))) => {
-                waiting.remove(&(object.namespace().unwrap_or_default(), object.name_any()));
-            }
-            Ok(Some(Ok(WatchEvent::Bookmark(_)))) => {}
-            Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None) => return Ok(()),
-            Err(_) => {
-                for object in std::mem::take(&mut waiting).into_values() {
-                    reconcile_or_wait(client, source, object, &mut waiting).await?;
-                }
-            }
-        }
-    }
-}
-
-async fn reconcile_or_wait(
-    client: &Client,
-    source: Source,
-    object: DynamicObject,
-    waiting: &mut BTreeMap<(String, String), DynamicObject>,
-) -> Result<(), FluxError> {
-    let key = (object.namespace().unwrap_or_default(), object.name_any());
-    waiting.remove(&key);
-    if !reconcile(client, source, &object).await? {
-        waiting.insert(key, object);
-    }
-    Ok(())
-}
-
 /// What the status of a source should say.
 struct Wanted {
     artifact: Option<(Artifact, String)>,
@@ -119,82 +82,169 @@ struct Wanted {
     more: Value,
 }
 
-/// Brings one object's finalizer and status to where they should be. False when it has to be tried again.
-async fn reconcile(client: &Client, source: Source, object: &DynamicObject) -> Result<bool, FluxError> {
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource(source));
-    let finalizers = object.finalizers();
-    let has_finalizer = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
-    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    if object.metadata.deletion_timestamp.is_some() {
-        if has_finalizer {
-            let others: Vec<&String> = finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).collect();
-            patch(&api, &name, &parameters, &json!({ "metadata": { "finalizers": others } }), false).await?;
+impl Controller {
+    /// Lists, then watches, and begins again whenever the watch ends: the API server may stop and come back.
+    async fn keep_reconciling(&self, source: Source) {
+        loop {
+            // What went wrong shows in the objects' status, or is over at the next try.
+            let pause = self.reconcile_all(source).await.is_err();
+            if pause {
+                tokio::time::sleep(RETRY).await;
+            }
         }
-        return Ok(true);
     }
-    if object.data.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
-        return Ok(true);
-    }
-    if !has_finalizer {
-        let mut all: Vec<&str> = finalizers.iter().map(String::as_str).collect();
-        all.push(FINALIZER);
-        // The change comes back as an event, with which the status is looked at.
-        patch(&api, &name, &parameters, &json!({ "metadata": { "finalizers": all } }), false).await?;
-        return Ok(true);
-    }
-    let wanted = match source {
-        Source::HelmRepository => repository_status(&namespace, &name),
-        Source::HelmChart => chart_status(client, object, &namespace, &name).await?,
-    };
-    let status = status_of(object, &wanted);
-    if let Some(status) = status {
-        patch(&api, &name, &parameters, &json!({ "status": status }), true).await?;
-    }
-    Ok(wanted.artifact.is_some())
-}
 
-fn repository_status(namespace: &str, name: &str) -> Wanted {
-    let artifact = Artifact::of_index(namespace, name);
-    let revision = artifact.digest();
-    Wanted {
-        message: format!("stored artifact: revision '{revision}'"),
-        artifact: Some((artifact, revision)),
-        reason: "Succeeded",
-        more: json!({}),
+    async fn reconcile_all(&self, source: Source) -> Result<(), FluxError> {
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(source));
+        let list = api.list(&ListParams::default()).await.map_err(FluxError::api("list sources"))?;
+        let version = list.metadata.resource_version.unwrap_or_default();
+        // Objects that wait for something else, by namespace and name.
+        let mut waiting: BTreeMap<(String, String), DynamicObject> = BTreeMap::new();
+        for object in list.items {
+            self.reconcile_or_wait(source, object, &mut waiting).await?;
+        }
+        let mut events =
+            api.watch(&WatchParams::default(), &version).await.map_err(FluxError::api("watch sources"))?.boxed();
+        let mut tick = tokio::time::interval(RETRY);
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
+                        self.reconcile_or_wait(source, object, &mut waiting).await?;
+                    }
+                    Some(Ok(WatchEvent::Deleted(object))) => {
+                        waiting.remove(&(object.namespace().unwrap_or_default(), object.name_any()));
+                    }
+                    Some(Ok(WatchEvent::Bookmark(_))) => {}
+                    Some(Ok(WatchEvent::Error(_)) | Err(_)) | None => {
+                        tokio::time::sleep(RETRY).await;
+                        return Ok(());
+                    }
+                },
+                // The list comes first again.
+                () = self.new_index.notified(), if source == Source::HelmChart => return Ok(()),
+                _ = tick.tick() => {
+                    for object in std::mem::take(&mut waiting).into_values() {
+                        self.reconcile_or_wait(source, object, &mut waiting).await?;
+                    }
+                }
+            }
+        }
     }
-}
 
-async fn chart_status(
-    client: &Client,
-    object: &DynamicObject,
-    namespace: &str,
-    name: &str,
-) -> Result<Wanted, FluxError> {
-    let text = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let (chart, constraint, repository) = (text("/spec/chart"), text("/spec/version"), text("/spec/sourceRef/name"));
-    let failed = |reason, message| Wanted { artifact: None, reason, message, more: json!({}) };
-    let repositories: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), namespace, &resource(Source::HelmRepository));
-    let found = repositories.get_opt(repository).await.map_err(FluxError::api("read a HelmRepository"))?;
-    let index =
-        found.as_ref().and_then(|found| found.data.pointer("/status/artifact/revision")).and_then(Value::as_str);
-    let Some(index) = index else {
-        let message = format!("failed to get source: HelmRepository '{namespace}/{repository}' has no artifact");
-        return Ok(failed("SourceUnavailable", message));
-    };
-    let Some(version) = catalog::resolve(chart, constraint) else {
-        let message = format!(
-            "invalid chart reference: failed to get chart version for remote reference: no '{chart}' chart with version matching '{constraint}' found"
-        );
-        return Ok(failed("InvalidChartReference", message));
-    };
-    Ok(Wanted {
-        artifact: Some((Artifact::of_chart(namespace, name, chart, version)?, version.to_owned())),
-        reason: "ChartPullSucceeded",
-        message: format!("pulled '{chart}' chart with version '{version}'"),
-        more: json!({ "observedChartName": chart, "observedSourceArtifactRevision": index }),
-    })
+    async fn reconcile_or_wait(
+        &self,
+        source: Source,
+        object: DynamicObject,
+        waiting: &mut BTreeMap<(String, String), DynamicObject>,
+    ) -> Result<(), FluxError> {
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        waiting.remove(&key);
+        if !self.reconcile(source, &object).await? {
+            waiting.insert(key, object);
+        }
+        Ok(())
+    }
+
+    /// Brings one object's finalizer and status to where they should be. False when it has to be tried again.
+    async fn reconcile(&self, source: Source, object: &DynamicObject) -> Result<bool, FluxError> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &resource(source));
+        let finalizers = object.finalizers();
+        let has_finalizer = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        if object.metadata.deletion_timestamp.is_some() {
+            if has_finalizer {
+                let others: Vec<&String> = finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).collect();
+                patch(&api, &name, &parameters, &json!({ "metadata": { "finalizers": others } }), false).await?;
+            }
+            return Ok(true);
+        }
+        if object.data.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
+            return Ok(true);
+        }
+        if !has_finalizer {
+            let mut all: Vec<&str> = finalizers.iter().map(String::as_str).collect();
+            all.push(FINALIZER);
+            // The change comes back as an event, with which the status is looked at.
+            patch(&api, &name, &parameters, &json!({ "metadata": { "finalizers": all } }), false).await?;
+            return Ok(true);
+        }
+        let wanted = match source {
+            Source::HelmRepository => self.repository_status(object, &namespace, &name).await,
+            Source::HelmChart => self.chart_status(object, &namespace, &name).await?,
+        };
+        let Some(wanted) = wanted else { return Ok(false) };
+        if let Some(status) = status_of(object, &wanted) {
+            patch(&api, &name, &parameters, &json!({ "status": status }), true).await?;
+            if source == Source::HelmRepository {
+                self.new_index.notify_one();
+            }
+        }
+        Ok(wanted.artifact.is_some())
+    }
+
+    async fn repository_status(&self, object: &DynamicObject, namespace: &str, name: &str) -> Option<Wanted> {
+        let url = object.data.pointer("/spec/url").and_then(Value::as_str).unwrap_or_default();
+        let index = match self.server.index(url).await {
+            Ok(index) => index,
+            Err(_) if object.data.pointer("/status/artifact").is_some() => return None,
+            Err(reason) => {
+                let message = format!("failed to fetch Helm repository index: {reason}");
+                return Some(Wanted { artifact: None, reason: "IndexationFailed", message, more: json!({}) });
+            }
+        };
+        let artifact = Artifact::of_index(namespace, name, index);
+        let revision = artifact.digest();
+        Some(Wanted {
+            message: format!("stored artifact: revision '{revision}'"),
+            artifact: Some((artifact, revision)),
+            reason: "Succeeded",
+            more: json!({}),
+        })
+    }
+
+    async fn chart_status(
+        &self,
+        object: &DynamicObject,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Wanted>, FluxError> {
+        let text = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (chart, constraint, repository) =
+            (text("/spec/chart"), text("/spec/version"), text("/spec/sourceRef/name"));
+        let failed = |reason, message| Some(Wanted { artifact: None, reason, message, more: json!({}) });
+        let repositories: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &resource(Source::HelmRepository));
+        let found = repositories.get_opt(repository).await.map_err(FluxError::api("read a HelmRepository"))?;
+        let index =
+            found.as_ref().and_then(|found| found.data.pointer("/status/artifact/revision")).and_then(Value::as_str);
+        let Some((index, (release, repository))) = index.and_then(|index| Some((index, artifacts::indexed(index)?)))
+        else {
+            let message = format!("failed to get source: HelmRepository '{namespace}/{repository}' has no artifact");
+            return Ok(failed("SourceUnavailable", message));
+        };
+        let Some(version) = catalog::resolve(release, repository, chart, constraint) else {
+            let message = format!(
+                "invalid chart reference: failed to get chart version for remote reference: no '{chart}' chart with version matching '{constraint}' found"
+            );
+            return Ok(failed("InvalidChartReference", message));
+        };
+        let pulled = object.data.pointer("/status/artifact/revision").and_then(Value::as_str) == Some(version);
+        let url = found.as_ref().and_then(|found| found.data.pointer("/spec/url")).and_then(Value::as_str);
+        if !pulled && !self.server.still_has(url.unwrap_or_default(), index).await {
+            let message = format!(
+                "chart pull error: failed to download chart for remote reference: {chart}-{version}.tgz: 404 Not Found"
+            );
+            return Ok(failed("ChartPullError", message));
+        }
+        Ok(Some(Wanted {
+            artifact: Some((Artifact::of_chart(namespace, name, chart, version)?, version.to_owned())),
+            reason: "ChartPullSucceeded",
+            message: format!("pulled '{chart}' chart with version '{version}'"),
+            more: json!({ "observedChartName": chart, "observedSourceArtifactRevision": index }),
+        }))
+    }
 }
 
 /// The status to write, or nothing when it is so already.

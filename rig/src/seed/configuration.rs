@@ -3,8 +3,9 @@
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::planned::{Planned, object, with, with_last_applied};
+use super::planned::{Planned, object, with};
 use super::random::Random;
+use crate::installer::last_applied::with_last_applied;
 
 /// The longest name an object may have.
 const LONGEST_NAME: usize = 253;

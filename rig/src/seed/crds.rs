@@ -143,9 +143,13 @@ const SMALL_GROUPS: &[&str] = &[
     "velero.io",
 ];
 
+/// Single types of other groups: what Cluster API is paused by.
+const SMALL_TYPES: &[&str] = &["clusters.cluster.x-k8s.io"];
+
 /// The CRDs of a small cluster.
 pub fn small(crds: &[Crd]) -> Vec<Crd> {
-    crds.iter().filter(|crd| SMALL_GROUPS.contains(&crd.group.as_str())).cloned().collect()
+    let chosen = |crd: &&Crd| SMALL_GROUPS.contains(&crd.group.as_str()) || SMALL_TYPES.contains(&crd.name().as_str());
+    crds.iter().filter(chosen).cloned().collect()
 }
 
 /// As many CRDs as wanted: the real ones first, then copies of real ones, no type of Flux among them (its controllers

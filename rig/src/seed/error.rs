@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::api::ApiError;
+
 /// Why a cluster could not be seeded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,38 +26,9 @@ pub enum SeedError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A request did not get an answer.
-    #[error("cannot {method} `{url}`")]
-    Request {
-        /// The HTTP method.
-        method: http::Method,
-        /// The path and query.
-        url: String,
-        /// What the client said.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// A request could not even be made.
-    #[error("`{url}` is no URL that can be asked for")]
-    Url {
-        /// The path and query.
-        url: String,
-        /// What the HTTP library said.
-        #[source]
-        source: http::Error,
-    },
-    /// The API server refused what it should take.
-    #[error("{method} `{url}` was answered with {status}: {message}")]
-    Refused {
-        /// The HTTP method.
-        method: http::Method,
-        /// The path and query.
-        url: String,
-        /// The HTTP status code.
-        status: u16,
-        /// The API server's own words.
-        message: String,
-    },
+    /// The API server refused a request or did not answer.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// Something did not come about in time.
     #[error("{what} after {seconds} s")]
     Timeout {

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 
-use super::api::Api;
 use super::crds::Crd;
 use super::error::SeedError;
+use crate::api::{Api, ApiError};
 
 /// How long a CRD may take until its type is served: far above the 2 s measured for one, since 200 come at once.
 const SERVED_WITHIN: Duration = Duration::from_secs(180);
@@ -27,7 +27,7 @@ pub async fn install(api: &Api, crds: Vec<Crd>) -> Result<(), SeedError> {
             return Ok(());
         }
         let (status, message) = (answer.status, answer.message());
-        Err(SeedError::Refused { method: Method::POST, url: url.to_owned(), status, message })
+        Err(ApiError::Refused { method: Method::POST, url: url.to_owned(), status, message })
     })
     .await?;
     let started = Instant::now();

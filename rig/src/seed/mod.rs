@@ -6,8 +6,8 @@
 //! (uids, times, revisions) differs between two runs.
 
 pub mod access;
-pub mod api;
 pub mod configuration;
+pub mod controllers;
 pub mod crds;
 pub mod error;
 pub mod installation;
@@ -26,6 +26,7 @@ pub mod workloads;
 pub const SOURCES: &[&str] = &[
     include_str!("access.rs"),
     include_str!("configuration.rs"),
+    include_str!("controllers.rs"),
     include_str!("crds.rs"),
     include_str!("installation.rs"),
     include_str!("planned.rs"),
@@ -38,16 +39,19 @@ pub const SOURCES: &[&str] = &[
     include_str!("size.rs"),
     include_str!("template.rs"),
     include_str!("workloads.rs"),
-    include_str!("../flux/catalog.rs"),
-    include_str!("../flux/chart.rs"),
     include_str!("../flux/servers.rs"),
+    include_str!("../installer/bundle.rs"),
+    include_str!("../installer/catalog.rs"),
+    include_str!("../installer/chart.rs"),
+    include_str!("../installer/definitions.rs"),
+    include_str!("../installer/last_applied.rs"),
+    include_str!("../installer/manifest.rs"),
+    include_str!("../installer/release.rs"),
     include_str!("../flux/source.rs"),
     include_str!("../../../scripts/toolchain.d/crds.txt"),
 ];
 
-pub use api::{Answer, Api};
 pub use crds::{CRD_LIST, Crd};
 pub use error::SeedError;
-pub use platform::PLATFORM_VERSION;
 pub use run::{SeedOptions, SeedReport, seed};
 pub use template::fill_template;

@@ -1,87 +1,25 @@
 //! What makes the cluster a CozyStack: its namespaces, its ConfigMaps, the installer, HelmRepositories and HelmReleases,
-//! shaped as the platform chart of CozyStack 0.35 renders them (public source: packages/core/platform/templates).
+//! as the installer of [`Release::SEEDED`] keeps them.
 
 use serde_json::{Value, json};
 
-use super::planned::{Planned, labelled, object, with};
-use super::random::Random;
+use super::planned::Planned;
 use super::size::Counts;
+use crate::installer::apply::{CONFIG_MAPS, Collection, HELM_RELEASES, HELM_REPOSITORIES, NAMESPACES, namespace};
+use crate::installer::last_applied::{MANAGER, with_last_applied};
+use crate::installer::{Release, bundle, definitions, manifest};
 
-/// The CozyStack version that the small cluster plays.
-pub const PLATFORM_VERSION: &str = "0.35.5";
+/// A tenant that is held at a version of its chart.
+const PINNED_TENANT: &str = "1.13.0";
 
-/// The migration counter that releases 0.34.3 to 0.35.5 write into `cozystack-version`.
-const MIGRATION_COUNTER: &str = "18";
-
-/// Namespace, HelmRelease and what it depends on: the bundle `paas-full`, in its order. The first of them are what a
-/// small cluster has.
-const RELEASES: &[(&str, &str, &[&str])] = &[
-    ("cozy-cilium", "cilium", &[]),
-    ("cozy-kubeovn", "kubeovn", &["cozy-cilium/cilium"]),
-    ("cozy-system", "cozystack-api", &["cozy-cilium/cilium"]),
-    ("cozy-cert-manager", "cert-manager-crds", &["cozy-cilium/cilium"]),
-    ("cozy-cert-manager", "cert-manager", &["cozy-cert-manager/cert-manager-crds"]),
-    ("cozy-cert-manager", "cert-manager-issuers", &["cozy-cert-manager/cert-manager"]),
-    ("cozy-metallb", "metallb", &["cozy-cilium/cilium"]),
-    ("cozy-etcd-operator", "etcd-operator", &["cozy-cert-manager/cert-manager"]),
-    ("cozy-postgres-operator", "postgres-operator", &["cozy-cert-manager/cert-manager"]),
-    ("cozy-cilium", "cilium-networkpolicy", &["cozy-cilium/cilium"]),
-    ("cozy-fluxcd", "fluxcd-operator", &["cozy-cilium/cilium"]),
-    ("cozy-fluxcd", "fluxcd", &["cozy-fluxcd/fluxcd-operator"]),
-    ("cozy-kubeovn", "kubeovn-webhook", &["cozy-cert-manager/cert-manager"]),
-    ("cozy-system", "cozy-proxy", &["cozy-cilium/cilium"]),
-    ("cozy-system", "cozystack-controller", &["cozy-cilium/cilium"]),
-    ("cozy-victoria-metrics-operator", "victoria-metrics-operator", &["cozy-cert-manager/cert-manager"]),
-    ("cozy-monitoring", "monitoring-agents", &["cozy-victoria-metrics-operator/victoria-metrics-operator"]),
-    ("cozy-kubevirt", "kubevirt-operator", &["cozy-victoria-metrics-operator/victoria-metrics-operator"]),
-    ("cozy-kubevirt", "kubevirt", &["cozy-kubevirt/kubevirt-operator"]),
-    ("cozy-kubevirt", "kubevirt-instancetypes", &["cozy-kubevirt/kubevirt"]),
-    ("cozy-kubevirt-cdi", "kubevirt-cdi-operator", &["cozy-cilium/cilium"]),
-    ("cozy-kubevirt-cdi", "kubevirt-cdi", &["cozy-kubevirt-cdi/kubevirt-cdi-operator"]),
-    ("cozy-grafana-operator", "grafana-operator", &["cozy-cilium/cilium"]),
-    ("cozy-mariadb-operator", "mariadb-operator", &["cozy-victoria-metrics-operator/victoria-metrics-operator"]),
-    ("cozy-kafka-operator", "kafka-operator", &["cozy-victoria-metrics-operator/victoria-metrics-operator"]),
-    ("cozy-clickhouse-operator", "clickhouse-operator", &["cozy-victoria-metrics-operator/victoria-metrics-operator"]),
-    ("cozy-rabbitmq-operator", "rabbitmq-operator", &["cozy-cilium/cilium"]),
-    ("cozy-redis-operator", "redis-operator", &["cozy-victoria-metrics-operator/victoria-metrics-operator"]),
-    ("cozy-linstor", "piraeus-operator", &["cozy-cert-manager/cert-manager"]),
-    ("cozy-linstor", "linstor", &["cozy-linstor/piraeus-operator"]),
-    ("cozy-snapshot-controller", "snapshot-controller", &["cozy-cert-manager/cert-manager-issuers"]),
-    ("cozy-objectstorage-controller", "objectstorage-controller", &["cozy-cilium/cilium"]),
-    ("cozy-dashboard", "dashboard", &["cozy-cilium/cilium"]),
-    ("cozy-kamaji", "kamaji", &["cozy-cert-manager/cert-manager"]),
-    ("cozy-cluster-api", "capi-operator", &["cozy-cert-manager/cert-manager"]),
-    ("cozy-cluster-api", "capi-providers", &["cozy-cluster-api/capi-operator"]),
-    ("cozy-goldpinger", "goldpinger", &["cozy-monitoring/monitoring-agents"]),
-    ("cozy-vertical-pod-autoscaler", "vertical-pod-autoscaler-crds", &["cozy-cilium/cilium"]),
-    (
-        "cozy-vertical-pod-autoscaler",
-        "vertical-pod-autoscaler",
-        &["cozy-vertical-pod-autoscaler/vertical-pod-autoscaler-crds"],
-    ),
-    ("cozy-reloader", "reloader", &["cozy-cilium/cilium"]),
-];
-
-/// The platform's releases of a cluster of this size.
-fn releases(counts: &Counts) -> impl Iterator<Item = &'static (&'static str, &'static str, &'static [&'static str])> {
-    RELEASES.iter().take(counts.releases)
-}
-
-/// The names of all components of the platform.
-pub fn components() -> impl Iterator<Item = &'static str> {
-    RELEASES.iter().map(|(_, name, _)| *name)
+fn disabled(counts: &Counts) -> Vec<&'static str> {
+    bundle::all_but_the_first(counts.releases)
 }
 
 /// Every namespace, those of the platform first.
 pub fn namespaces(counts: &Counts) -> Vec<String> {
-    let mut names = vec!["cozy-system".to_owned(), "cozy-public".to_owned(), "cozy-fluxcd".to_owned()];
-    for (namespace, _, _) in releases(counts) {
-        if !names.iter().any(|name| name == namespace) {
-            names.push((*namespace).to_owned());
-        }
-    }
-    names.extend(tenants(counts));
-    names
+    let platform = bundle::namespace_names(Release::SEEDED, &disabled(counts)).into_iter().map(str::to_owned);
+    platform.chain(tenants(counts)).collect()
 }
 
 /// The namespaces of tenants.
@@ -93,74 +31,40 @@ pub fn tenants(counts: &Counts) -> Vec<String> {
 
 /// The Namespace objects.
 pub fn namespace_objects(counts: &Counts) -> Vec<Planned> {
-    let body = |name: &String| {
-        let metadata = if name.starts_with("tenant-") {
-            json!({ "name": name, "labels": { "tenant.cozystack.io/tenant-root": "", format!("tenant.cozystack.io/{name}"): "" } })
-        } else {
-            json!({
-                "name": name,
-                "annotations": { "helm.sh/resource-policy": "keep" },
-                "labels": { "cozystack.io/system": "true", "pod-security.kubernetes.io/enforce": "privileged" },
-            })
-        };
-        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata })
+    let tenant = |name: &String| {
+        let labels = json!({ "tenant.cozystack.io/tenant-root": "", format!("tenant.cozystack.io/{name}"): "" });
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
     };
-    let plan = |name| Planned { url: "/api/v1/namespaces".to_owned(), manager: "cozystack", body: body(name) };
-    namespaces(counts).iter().map(plan).collect()
+    let platform = bundle::namespaces(Release::SEEDED, &disabled(counts));
+    let mut planned: Vec<Planned> = platform.into_iter().map(|body| applied(NAMESPACES, body)).collect();
+    planned.extend(tenants(counts).iter().map(|name| Planned {
+        url: NAMESPACES.all(),
+        manager: "cozystack",
+        body: tenant(name),
+    }));
+    planned
+}
+
+/// An object that somebody applied.
+fn applied(collection: Collection, body: Value) -> Planned {
+    Planned { url: collection.beside(&body), manager: MANAGER, body }
 }
 
 fn config_map(name: &str, data: &Value) -> Planned {
     let metadata = json!({ "name": name, "namespace": "cozy-system" });
-    Planned {
-        url: "/api/v1/namespaces/cozy-system/configmaps".to_owned(),
-        manager: "kubectl-client-side-apply",
-        body: json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data }),
-    }
+    let body = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data });
+    applied(CONFIG_MAPS, with_last_applied(body))
 }
 
 /// ConfigMaps and the installer: what a person looks at first on a CozyStack.
-pub fn core_objects(random: &mut Random) -> Vec<Planned> {
+pub fn core_objects(counts: &Counts) -> Vec<Planned> {
     let cilium = "cilium:\n  bpf:\n    masquerade: false\n  cni:\n    chainingMode: ~\n";
-    let image = format!("ghcr.io/cozystack/cozystack/installer:v{PLATFORM_VERSION}@sha256:{}", random.hex(64));
-    let installer = json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": { "name": "cozystack", "namespace": "cozy-system" },
-        "spec": {
-            "replicas": 1,
-            "selector": { "matchLabels": { "app": "cozystack" } },
-            "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 0, "maxUnavailable": 1 } },
-            "template": {
-                "metadata": { "labels": { "app": "cozystack" } },
-                "spec": {
-                    "hostNetwork": true,
-                    "serviceAccountName": "cozystack",
-                    "containers": [
-                        { "name": "cozystack", "image": image, "env": [
-                            { "name": "KUBERNETES_SERVICE_HOST", "value": "localhost" },
-                            { "name": "KUBERNETES_SERVICE_PORT", "value": "7445" },
-                        ] },
-                        { "name": "assets", "image": image, "command": ["/usr/bin/cozystack-assets-server"],
-                          "ports": [{ "name": "http", "containerPort": 8123 }] },
-                    ],
-                },
-            },
-        },
-    });
-    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "cozystack", "namespace": "cozy-system" } });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": { "name": "cozystack" },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
-        "subjects": [{ "kind": "ServiceAccount", "name": "cozystack", "namespace": "cozy-system" }],
-    });
-    let apply = |url: &str, body| Planned { url: url.to_owned(), manager: "kubectl-client-side-apply", body };
-    vec![
+    let mut planned = vec![
         config_map(
             "cozystack",
             &json!({
                 "bundle-name": "paas-full",
+                "bundle-disable": disabled(counts).join(","),
                 "root-host": "platform.example.org",
                 "api-server-endpoint": "https://10.0.0.40:6443",
                 "ipv4-pod-cidr": "10.244.0.0/16",
@@ -172,89 +76,65 @@ pub fn core_objects(random: &mut Random) -> Vec<Planned> {
                 "values-cilium": cilium,
             }),
         ),
-        config_map("cozystack-version", &json!({ "version": MIGRATION_COUNTER })),
+        applied(CONFIG_MAPS, bundle::stamp(Release::SEEDED.counter())),
         config_map("cozystack-branding", &json!({ "branding": "Example" })),
-        apply("/api/v1/namespaces/cozy-system/serviceaccounts", account),
-        apply("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding),
-        apply("/apis/apps/v1/namespaces/cozy-system/deployments", installer),
-    ]
+    ];
+    // Its namespace is there already.
+    for body in manifest(Release::SEEDED).into_iter().filter(|body| body.get("kind") != Some(&json!("Namespace"))) {
+        let (base, plural) = match body.get("kind").and_then(Value::as_str) {
+            Some("ServiceAccount") => ("/api/v1", "serviceaccounts"),
+            Some("Service") => ("/api/v1", "services"),
+            Some("Deployment") => ("/apis/apps/v1", "deployments"),
+            _ => ("/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
+        };
+        planned.push(applied(Collection { base, plural }, with_last_applied(body)));
+    }
+    planned
 }
 
 /// The chart repositories, the ones that the charts of the platform come from.
 pub fn repositories() -> Vec<Planned> {
-    let repository = |namespace: &str, name: &str, path: &str| Planned {
-        url: format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/{namespace}/helmrepositories"),
-        manager: "cozystack",
-        body: json!({
-            "apiVersion": "source.toolkit.fluxcd.io/v1",
-            "kind": "HelmRepository",
-            "metadata": { "name": name, "namespace": namespace, "labels": { "cozystack.io/repository": path } },
-            "spec": { "interval": "5m0s", "url": format!("http://cozystack.cozy-system.svc/repos/{path}") },
-        }),
-    };
-    vec![
-        repository("cozy-system", "cozystack-system", "system"),
-        repository("cozy-public", "cozystack-apps", "apps"),
-        repository("cozy-public", "cozystack-extra", "extra"),
-    ]
+    bundle::repositories().into_iter().map(|body| applied(HELM_REPOSITORIES, body)).collect()
 }
 
-/// The HelmReleases: one for each component of the platform, and one for each of the well-known tenants.
-pub fn helm_releases(counts: &Counts, random: &mut Random) -> Vec<Planned> {
-    let url = |namespace: &str| format!("/apis/helm.toolkit.fluxcd.io/v2/namespaces/{namespace}/helmreleases");
-    let mut planned = Vec::new();
-    for (namespace, name, depends_on) in releases(counts) {
-        let depends_on: Vec<Value> = depends_on
-            .iter()
-            .filter_map(|path| path.split_once('/'))
-            .map(|(namespace, name)| json!({ "name": name, "namespace": namespace }))
-            .collect();
-        let release = object("helm.toolkit.fluxcd.io/v2", "HelmRelease", Some(namespace), name, random);
-        let release =
-            labelled(release, json!({ "cozystack.io/repository": "system", "cozystack.io/system-app": "true" }));
-        let remediation = json!({ "crds": "CreateReplace", "remediation": { "retries": -1 } });
-        let spec = json!({
-            "interval": "5m",
-            "releaseName": name,
-            "install": remediation,
-            "upgrade": remediation,
-            "dependsOn": depends_on,
-            "chart": { "spec": {
-                "chart": format!("cozy-{name}"),
-                "reconcileStrategy": "Revision",
-                "version": ">= 0.0.0-0",
-                "sourceRef": { "kind": "HelmRepository", "name": "cozystack-system", "namespace": "cozy-system" },
-            } },
-            "values": { "component": name, "logLevel": random.text(&["info", "warning", "debug"]), "replicas": 1 },
-        });
-        planned.push(Planned {
-            url: url(namespace),
-            manager: "cozystack",
-            body: with(release, json!({ "spec": spec })),
-        });
+/// The HelmReleases: what the installer keeps, and one for the other well-known tenant, held at a version.
+pub fn helm_releases(counts: &Counts) -> Vec<Planned> {
+    let bodies = bundle::helm_releases(Release::SEEDED, &disabled(counts));
+    let mut planned: Vec<Planned> = bodies.into_iter().map(|body| applied(HELM_RELEASES, body)).collect();
+    let body = bundle::tenant("tenant-foo", "foo.platform.example.org", PINNED_TENANT);
+    planned.push(Planned { url: HELM_RELEASES.beside(&body), manager: "cozystack-api", body });
+    planned
+}
+
+/// The CRD that no chart holds, for [`objects_of_own_types`].
+pub fn plans() -> Planned {
+    Planned {
+        url: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(),
+        manager: MANAGER,
+        body: definitions::plans(Release::SEEDED),
     }
-    for (tenant, host) in [("tenant-root", "platform.example.org"), ("tenant-foo", "foo.platform.example.org")] {
-        let release = object("helm.toolkit.fluxcd.io/v2", "HelmRelease", Some("tenant-root"), tenant, random);
-        let release =
-            labelled(release, json!({ "cozystack.io/ui": "true", "apps.cozystack.io/application.kind": "Tenant" }));
-        let spec = json!({
-            "interval": "0s",
-            "releaseName": tenant,
-            "install": { "remediation": { "retries": -1 } },
-            "upgrade": { "remediation": { "retries": -1 } },
-            "chart": { "spec": {
-                "chart": "tenant",
-                "reconcileStrategy": "Revision",
-                "version": if tenant == "tenant-foo" { "1.11.2" } else { ">= 0.0.0-0" },
-                "sourceRef": { "kind": "HelmRepository", "name": "cozystack-apps", "namespace": "cozy-public" },
-            } },
-            "values": { "host": host, "etcd": true, "monitoring": tenant == "tenant-root", "isolated": true },
-        });
-        planned.push(Planned {
-            url: url("tenant-root"),
-            manager: "cozystack-api",
-            body: with(release, json!({ "spec": spec })),
-        });
+}
+
+/// Objects of CozyStack's own types, of the platform and of tenants; helm-controller must have installed the types.
+pub fn objects_of_own_types(counts: &Counts) -> Vec<Planned> {
+    let mut planned = Vec::new();
+    for place in tenants(counts).iter().take(3).map(String::as_str).chain(["cozy-system"]) {
+        for application in ["db", "cache"] {
+            let (monitor, plan) =
+                (definitions::workload_monitor(place, application), definitions::plan(place, application));
+            let url =
+                |base: &str, object: &Value, plural: &str| format!("{base}/namespaces/{}/{plural}", namespace(object));
+            planned.push(Planned {
+                url: url("/apis/cozystack.io/v1alpha1", &monitor, "workloadmonitors"),
+                manager: "cozystack-controller",
+                body: monitor,
+            });
+            planned.push(Planned {
+                url: url("/apis/backups.cozystack.io/v1alpha1", &plan, "plans"),
+                manager: "cozystack-controller",
+                body: plan,
+            });
+        }
     }
     planned
 }

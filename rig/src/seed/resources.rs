@@ -6,12 +6,13 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::api::Api;
 use super::crds::Crd;
 use super::error::SeedError;
-use super::planned::{object, with, with_last_applied};
+use super::planned::{object, with};
 use super::random::Random;
 use super::sample::{Shape, sample};
+use crate::api::Api;
+use crate::installer::last_applied::with_last_applied;
 
 /// A type with the shapes that its objects and their status take.
 #[derive(Debug, Clone)]

@@ -13,7 +13,6 @@ use kube::Client;
 use serde::Serialize;
 use serde_json::json;
 
-use super::api::Api;
 use super::crds::{self, Crd};
 use super::error::SeedError;
 use super::installation::install;
@@ -21,7 +20,8 @@ use super::planned::Planned;
 use super::random::Random;
 use super::resources::{self, Posted, Recipe};
 use super::size::Counts;
-use super::{access, configuration, platform, workloads};
+use super::{access, configuration, controllers, platform, workloads};
+use crate::api::Api;
 
 /// What to seed.
 #[derive(Debug, Clone)]
@@ -115,7 +115,7 @@ pub async fn seed(client: Client, options: &SeedOptions, say: &dyn Fn(&str)) -> 
     edit_again(&api, &posted, touched, &random).await?;
 
     say("HelmReleases");
-    let releases = platform::helm_releases(&counts, &mut random.part("releases"));
+    let releases = platform::helm_releases(&counts);
     let helm_releases = releases.len();
     let repositories = platform::repositories();
     objects += owned + helm_releases + repositories.len();
@@ -136,7 +136,9 @@ pub async fn seed(client: Client, options: &SeedOptions, say: &dyn Fn(&str)) -> 
 
 fn built_in_objects(counts: &Counts, namespaces: &[String], random: &Random) -> Vec<Planned> {
     let part = |name: &str| random.part(name);
-    let mut objects = platform::core_objects(&mut part("core"));
+    let mut objects = platform::core_objects(counts);
+    objects.extend(controllers::deployments());
+    objects.push(platform::plans());
     objects.extend(workloads::volumes(counts.volumes, namespaces, &mut part("volumes")));
     objects.extend(configuration::config_maps(counts.config_maps, namespaces, &mut part("config-maps")));
     objects.extend(configuration::secrets(counts.secrets, namespaces, &mut part("secrets")));
@@ -148,7 +150,11 @@ fn built_in_objects(counts: &Counts, namespaces: &[String], random: &Random) -> 
     objects
 }
 
-async fn create(api: &Api, planned: Vec<Planned>) -> Result<(), SeedError> {
+/// Creates objects, each as its field manager.
+///
+/// # Errors
+/// [`SeedError`] when the API server does not answer or refuses one.
+pub async fn create(api: &Api, planned: Vec<Planned>) -> Result<(), SeedError> {
     api.each(planned, |api, planned| async move {
         let url = format!("{}?fieldManager={}", planned.url, planned.manager);
         api.demand(Method::POST, &url, Some(&planned.body)).await

@@ -46,7 +46,7 @@ impl Counts {
         let mut counts = Self {
             crds: if small { 0 } else { 200 },
             tenants: (size / 250).clamp(3, 200),
-            releases: if small { 9 } else { 40 },
+            releases: if small { 11 } else { 40 },
             config_maps: share(90),
             secrets: share(90),
             accounts: share(35),

@@ -7,7 +7,10 @@ use crate::flux;
 use crate::templates::BuildResult;
 use crate::toolchain::Toolchain;
 
-use super::run::{SeedOptions, seed};
+use super::platform;
+use super::run::{SeedOptions, create, seed};
+use super::size::Counts;
+use crate::api::Api;
 
 /// Ten releases take about ten seconds, forty a minute; a busy machine gets a lot more.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -26,5 +29,7 @@ pub async fn fill_template(cluster: &mut Cluster, size: usize) -> BuildResult {
     cluster.start(flux::SOURCE_CONTROLLER).await?;
     cluster.start(flux::HELM_CONTROLLER).await?;
     flux::wait_until_reconciled(cluster.client().await?, PATIENCE).await?;
+    // Their types came with the charts.
+    create(&Api::new(cluster.client().await?), platform::objects_of_own_types(&Counts::of(size))).await?;
     Ok(())
 }

@@ -3,8 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::planned::{Planned, object, with, with_last_applied};
+use super::planned::{Planned, object, with};
 use super::random::Random;
+use crate::installer::Release;
+use crate::installer::last_applied::with_last_applied;
 
 fn pod_template(name: &str, restart: &str, random: &mut Random) -> Value {
     let environment: Vec<Value> = (0..random.between(2, 8))
@@ -16,7 +18,7 @@ fn pod_template(name: &str, restart: &str, random: &mut Random) -> Value {
             "restartPolicy": restart,
             "containers": [{
                 "name": "main",
-                "image": format!("ghcr.io/cozystack/cozystack/{}:v0.35.5@sha256:{}", random.word(), random.hex(64)),
+                "image": format!("ghcr.io/cozystack/cozystack/{}:v{}@sha256:{}", random.word(), Release::SEEDED.version(), random.hex(64)),
                 "args": [format!("--{}={}", random.word(), random.word()), "--leader-elect"],
                 "env": environment,
                 "ports": [{ "name": "metrics", "containerPort": 8080 }],

@@ -10,7 +10,43 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::error::SeedError;
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// A request did not get an answer.
+    #[error("cannot {method} `{url}`")]
+    Request {
+        /// The HTTP method.
+        method: Method,
+        /// The path and query.
+        url: String,
+        /// What the client said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A request could not even be made.
+    #[error("`{url}` is no URL that can be asked for")]
+    Url {
+        /// The path and query.
+        url: String,
+        /// What the HTTP library said.
+        #[source]
+        source: http::Error,
+    },
+    /// The API server refused what it should take.
+    #[error("{method} `{url}` was answered with {status}: {message}")]
+    Refused {
+        /// The HTTP method.
+        method: Method,
+        /// The path and query.
+        url: String,
+        /// The HTTP status code.
+        status: u16,
+        /// The API server's own words.
+        message: String,
+    },
+}
 
 /// Connections that objects are posted over.
 pub const CONNECTIONS: usize = 8;
@@ -61,8 +97,8 @@ impl Api {
     /// Sends one request.
     ///
     /// # Errors
-    /// [`SeedError::Request`] when no answer came. A refusal is an answer.
-    pub async fn ask(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Answer, SeedError> {
+    /// [`ApiError::Request`] when no answer came. A refusal is an answer.
+    pub async fn ask(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Answer, ApiError> {
         let content_type = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let request = Request::builder()
@@ -71,9 +107,9 @@ impl Api {
             .header("Content-Type", content_type)
             .header("Accept", "application/json")
             .body(Body::from(bytes))
-            .map_err(|source| SeedError::Url { url: url.to_owned(), source })?;
+            .map_err(|source| ApiError::Url { url: url.to_owned(), source })?;
         let failed =
-            |source| SeedError::Request { method: method.clone(), url: url.to_owned(), source: Box::new(source) };
+            |source| ApiError::Request { method: method.clone(), url: url.to_owned(), source: Box::new(source) };
         let response = self.client.send(request).await.map_err(failed)?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.map_err(failed)?.to_bytes().to_vec();
@@ -83,20 +119,20 @@ impl Api {
     /// Sends one request that has to be done.
     ///
     /// # Errors
-    /// [`SeedError::Request`] when no answer came, [`SeedError::Refused`] when it was refused.
-    pub async fn demand(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Answer, SeedError> {
+    /// [`ApiError::Request`] when no answer came, [`ApiError::Refused`] when it was refused.
+    pub async fn demand(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Answer, ApiError> {
         let answer = self.ask(method.clone(), url, body).await?;
         if answer.is_success() {
             return Ok(answer);
         }
-        Err(SeedError::Refused { method, url: url.to_owned(), status: answer.status, message: answer.message() })
+        Err(ApiError::Refused { method, url: url.to_owned(), status: answer.status, message: answer.message() })
     }
 
     /// The items of a list.
     ///
     /// # Errors
     /// As [`Api::demand`].
-    pub async fn list(&self, url: &str) -> Result<Vec<Value>, SeedError> {
+    pub async fn list(&self, url: &str) -> Result<Vec<Value>, ApiError> {
         let mut list = self.demand(Method::GET, url, None).await?.json();
         match list.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => Ok(items),
@@ -108,10 +144,10 @@ impl Api {
     ///
     /// # Errors
     /// The first error that `work` gives.
-    pub async fn each<T, R, F, Fut>(&self, items: Vec<T>, work: F) -> Result<Vec<R>, SeedError>
+    pub async fn each<T, R, E, F, Fut>(&self, items: Vec<T>, work: F) -> Result<Vec<R>, E>
     where
         F: Fn(Api, T) -> Fut,
-        Fut: Future<Output = Result<R, SeedError>>,
+        Fut: Future<Output = Result<R, E>>,
     {
         stream::iter(items).map(|item| work(self.clone(), item)).buffered(CONNECTIONS).try_collect().await
     }

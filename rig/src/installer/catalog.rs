@@ -1,38 +1,41 @@
-//! Which charts the repositories hold, in which versions, and what is in them.
+//! Which charts the repositories of a release hold, in which versions, and what is in them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::chart::Chart;
-use crate::seed::platform;
+use super::release::Release;
+use super::{bundle, definitions};
 
-/// The versions of a platform chart, oldest first: the release that the cluster runs, and the one before it, to which
-/// a HelmRelease can be pinned.
-const PLATFORM_VERSIONS: &[&str] = &["0.34.8", platform::PLATFORM_VERSION];
+/// The repositories that the installer serves, by the last part of their URL.
+pub const REPOSITORIES: [&str; 3] = ["system", "apps", "extra"];
 
-/// The versions of the tenant chart (applications have versions of their own up to CozyStack 0.36).
-const TENANT_VERSIONS: &[&str] = &["1.11.2", "1.12.1"];
-
-/// Every chart name there is, with its versions, oldest first.
-pub fn charts() -> Vec<(String, &'static [&'static str])> {
-    let mut charts: Vec<(String, &'static [&'static str])> =
-        platform::components().map(|name| (format!("cozy-{name}"), PLATFORM_VERSIONS)).collect();
-    charts.push(("tenant".to_owned(), TENANT_VERSIONS));
-    charts
+/// Every chart in a repository, with its versions, oldest first.
+pub fn charts(release: Release, repository: &str) -> Vec<(String, Vec<&'static str>)> {
+    match repository {
+        "system" => {
+            let names = bundle::components(release).into_iter().map(|component| format!("cozy-{}", component.name));
+            names.map(|name| (name, vec![release.version()])).collect()
+        }
+        "apps" => vec![("tenant".to_owned(), release.tenant_charts().to_vec())],
+        // Every tenant has one from 0.37 on.
+        "extra" if release >= Release::V0_37_2 => vec![("info".to_owned(), vec![release.version()])],
+        _ => Vec::new(),
+    }
 }
 
 /// The newest version of a chart that a HelmRelease's version constraint allows: a version as it is written, or any.
-pub fn resolve(chart: &str, constraint: &str) -> Option<&'static str> {
-    let (_, versions) = charts().into_iter().find(|(name, _)| name == chart)?;
+pub fn resolve(release: Release, repository: &str, chart: &str, constraint: &str) -> Option<&'static str> {
+    let (_, versions) = charts(release, repository).into_iter().find(|(name, _)| name == chart)?;
     match constraint {
-        "" | "*" | ">= 0.0.0-0" | ">=0.0.0-0" => versions.last().copied(),
-        exact => versions.iter().find(|version| **version == exact).copied(),
+        "" | "*" | bundle::ANY_VERSION | ">=0.0.0-0" => versions.last().copied(),
+        exact => versions.into_iter().find(|version| *version == exact),
     }
 }
 
 /// The index of a repository, as Helm reads it.
-pub fn index() -> String {
+pub fn index(release: Release, repository: &str) -> String {
     let mut index = "apiVersion: v1\nentries:\n".to_owned();
-    for (name, versions) in charts() {
+    for (name, versions) in charts(release, repository) {
         index.push_str(&format!("  {name}:\n"));
         for version in versions.iter().rev() {
             index.push_str(&format!(
@@ -44,7 +47,7 @@ pub fn index() -> String {
 }
 
 /// The files of a chart. A platform component is a Deployment with a Service, a ServiceAccount and its configuration; a
-/// tenant has no workload of its own.
+/// tenant has no workload of its own. Some hold CozyStack's own types too.
 pub fn chart(name: &str, version: &str) -> Chart {
     let mut files = vec![
         (
@@ -62,14 +65,58 @@ pub fn chart(name: &str, version: &str) -> Chart {
         ("templates/configuration.yaml".to_owned(), CONFIGURATION.to_owned()),
         ("templates/account.yaml".to_owned(), ACCOUNT.to_owned()),
     ];
-    if name != "tenant" {
+    if name.starts_with("cozy-") {
         files.push(("templates/deployment.yaml".to_owned(), DEPLOYMENT.to_owned()));
         files.push(("templates/service.yaml".to_owned(), SERVICE.to_owned()));
+    }
+    let more = own_types(name, version);
+    if !more.is_empty() {
+        // JSON is YAML, and nothing in it looks like a template.
+        let documents: Vec<String> = more.iter().map(Value::to_string).collect();
+        files.push(("templates/types.yaml".to_owned(), documents.join("\n---\n")));
+    }
+    if name == "tenant" && Release::of_version(version) >= Some(Release::V0_37_2) {
+        files.push(("templates/info.yaml".to_owned(), INFO.to_owned()));
     }
     let metrics = json!({ "dashboards": [name, version], "interval": "30s" });
     files.push(("README.md".to_owned(), format!("# {name}\n\n    {metrics}\n")));
     Chart { name: name.to_owned(), version: version.to_owned(), files }
 }
+
+/// What a chart holds of CozyStack's own types.
+fn own_types(name: &str, version: &str) -> Vec<Value> {
+    let Some(release) = Release::of_version(version) else { return Vec::new() };
+    match name {
+        "cozy-cozystack-controller" => definitions::of_controller(release),
+        "cozy-cozystack-api" if release < Release::V0_37_2 => definitions::resource_definition_objects(release),
+        "cozy-cozystack-resource-definition-crd" => vec![definitions::of_resource_definition_chart()],
+        "cozy-cozystack-resource-definitions" => definitions::resource_definition_objects(release),
+        _ => Vec::new(),
+    }
+}
+
+/// In the namespace that belongs to the tenant, not in the one its release lies in.
+const INFO: &str = "apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata:
+  name: info
+  namespace: {{ .Release.Name }}
+  labels:
+    cozystack.io/ui: \"true\"
+    {{- include \"labels\" . | nindent 4 }}
+spec:
+  interval: 5m
+  releaseName: info
+  chart:
+    spec:
+      chart: info
+      reconcileStrategy: Revision
+      version: \">= 0.0.0-0\"
+      sourceRef:
+        kind: HelmRepository
+        name: cozystack-extra
+        namespace: cozy-public
+";
 
 const LABELS: &str = "{{- define \"labels\" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
@@ -170,19 +217,20 @@ spec:
 
 #[cfg(test)]
 mod tests {
-    use super::{chart, resolve};
+    use super::{Release, chart, resolve};
 
     #[test]
     fn the_newest_version_is_taken_unless_one_is_named() {
-        assert_eq!(resolve("cozy-cilium", ">= 0.0.0-0"), Some("0.35.5"));
-        assert_eq!(resolve("cozy-cilium", "0.34.8"), Some("0.34.8"));
-        assert_eq!(resolve("cozy-cilium", "9.9.9"), None);
-        assert_eq!(resolve("cozy-unknown", "*"), None);
+        let resolve = |repository, chart, constraint| resolve(Release::V0_36_2, repository, chart, constraint);
+        assert_eq!(resolve("system", "cozy-cilium", ">= 0.0.0-0"), Some("0.36.2"));
+        assert_eq!(resolve("apps", "tenant", "1.13.0"), Some("1.13.0"));
+        assert_eq!(resolve("apps", "tenant", "9.9.9"), None);
+        assert_eq!(resolve("system", "tenant", "*"), None);
     }
 
     #[test]
     fn a_chart_is_the_same_to_the_byte_every_time() {
-        let pack = || chart("cozy-cilium", "0.35.5").pack().expect("an archive");
+        let pack = || chart("cozy-cilium", "0.36.2").pack().expect("an archive");
         assert_eq!(pack(), pack());
     }
 }
