@@ -16,6 +16,7 @@ mod error;
 mod find;
 mod holding;
 mod mark;
+mod rights;
 mod start;
 mod stillness;
 mod stop;
@@ -31,6 +32,7 @@ pub use error::QuiesceError;
 pub use find::{Hold, Role, find};
 pub use holding::Holding;
 pub use mark::{HELD_BY, HELD_PAUSED, HELD_REPLICAS};
+pub use rights::needed_rights;
 pub use start::{Left, Started, target};
 pub use stop::{Stopped, prior};
 
