@@ -93,11 +93,14 @@ async fn a_lease_that_ran_out_is_taken_over_and_who_lost_it_writes_no_more() {
     third.release().await.unwrap();
 }
 
-/// Waits for what comes about by itself.
+/// Waits for what comes about by itself; so long that only what never does fails.
 async fn until(mut look: impl AsyncFnMut() -> bool) {
-    while !look().await {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let became = async {
+        while !look().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), became).await.expect("it never became true");
 }
 
 #[tokio::test(flavor = "multi_thread")]

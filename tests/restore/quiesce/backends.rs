@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use snapback::journal::{Held, Prior};
-use snapback::restore::quiesce::{Death, Left, Started, dead_backends};
+use snapback::restore::quiesce::{Death, Left, Quiesce, Started, dead_backends};
 use snapback::store::ContentHash;
 
 use crate::restore::site::{Site, essence};
@@ -147,15 +147,19 @@ impl Site {
         self.until(async || self.get("/api/v1/namespaces/ends").await.is_some_and(|now| blocked(&now))).await;
 
         let before = self.get(&url).await.unwrap();
+        // It takes no more rights than it says.
+        let account = self.holder_of("remover", std::slice::from_ref(&item)).await;
+        let modest = Quiesce { cluster: &account, ..self.hand("t1") };
+        assert_eq!(dead_backends(&account, &[]).await.unwrap(), dead);
         let was = self.prior(&item).await;
-        assert!(self.stop(&item, &was).await.unwrap().present);
-        assert!(!self.stop(&item, &was).await.unwrap().present, "away already");
+        assert!(modest.stop(&item, &was).await.unwrap().present);
+        assert!(!modest.stop(&item, &was).await.unwrap().present, "away already");
         self.until(async || self.get("/api/v1/namespaces/ends").await.is_none()).await;
         assert_eq!(self.dead(&[]).await, Vec::<String>::new());
 
-        assert_eq!(self.start_again(&item, &was, None).await, Started::Absent);
+        assert_eq!(modest.start(&item, &was, None).await.unwrap(), Started::Absent);
         for _ in 0..2 {
-            let started = self.start_again(&item, &was, Some(&before)).await;
+            let started = modest.start(&item, &was, Some(&before)).await.unwrap();
             assert_eq!(started, Started::Exact);
         }
         let (mut after, mut wanted) = (essence(&self.get(&url).await.unwrap()), essence(&before));

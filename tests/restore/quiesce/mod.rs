@@ -9,10 +9,12 @@ mod workloads;
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use snapback::cluster::{Cluster, ConnectOptions};
 use snapback::journal::{Grip, Held, HeldItem, Prior};
 use snapback::progress::Silent;
-use snapback::restore::quiesce::{Quiesce, QuiesceError, Started, Stopped, prior};
+use snapback::restore::quiesce::{Quiesce, QuiesceError, Started, Stopped, needed_rights, prior};
+use snapback::restore::{LeaseOptions, denied_rights};
 
 use super::site::{Site, essence};
 use crate::harness::control_plane::Options;
@@ -34,6 +36,25 @@ impl Site {
     /// The hand of a transaction.
     fn hand<'a>(&'a self, transaction: &'a str) -> Quiesce<'a> {
         Quiesce { cluster: &self.cluster, transaction, patience: PATIENCE, progress: &Silent }
+    }
+
+    /// A connection that may do what holding these takes, and nothing else.
+    async fn holder_of(&self, user: &str, items: &[Held]) -> Cluster {
+        let rights = needed_rights(items, &LeaseOptions::default());
+        let rules: Vec<Value> = rights
+            .iter()
+            .map(|right| json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb.word()]}))
+            .collect();
+        let rbac = |resource: &str| format!("/apis/rbac.authorization.k8s.io/v1/{resource}");
+        self.post(&rbac("clusterroles"), json!({"metadata": {"name": user}, "rules": rules})).await;
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user});
+        let subjects = json!([{"kind": "User", "name": user}]);
+        let binding = json!({"metadata": {"name": user}, "subjects": subjects, "roleRef": role});
+        self.post(&rbac("clusterrolebindings"), binding).await;
+        let kubeconfig = tokio::task::block_in_place(|| self.control_plane().kubeconfig_for(user, None));
+        let cluster = Cluster::connect(&ConnectOptions { kubeconfig: Some(kubeconfig), context: None }).await.unwrap();
+        self.until(async || denied_rights(&cluster, &rights).await.is_ok_and(|denied| denied.is_empty())).await;
+        cluster
     }
 
     /// What the journal would say of it, from a snapshot of now.

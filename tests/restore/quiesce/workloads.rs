@@ -83,7 +83,11 @@ impl Site {
         assert_eq!(left, Started::Left(Left::HeldByOther { holder: "t1".to_owned() }));
         assert_eq!(self.our_writes().await.len(), writes);
 
-        assert_eq!(self.start_deployment("cozystack", Some(&before)).await, Started::Exact);
+        // It takes no more rights than it says.
+        let account = self.holder_of("starter", std::slice::from_ref(&item)).await;
+        let modest = Quiesce { cluster: &account, ..self.hand("t1") };
+        modest.stop(&item, &TWO).await.unwrap();
+        assert_eq!(modest.start(&item, &TWO, Some(&before)).await.unwrap(), Started::Exact);
         self.until(async || self.get(&url("cozystack")).await.unwrap()["status"]["readyReplicas"] == 2).await;
         assert_eq!(bytes(&self.get(&url("cozystack")).await.unwrap()), bytes(&before));
         let writes = self.our_writes().await.len();
