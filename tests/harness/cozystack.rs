@@ -214,6 +214,9 @@ fn state_of_releases(control_plane: &ControlPlane) -> BTreeMap<String, Value> {
             let metadata = object["metadata"].as_object_mut().unwrap();
             metadata.remove("resourceVersion");
             metadata.remove("managedFields");
+            // It stays when the controller is stopped in the middle of a look.
+            let conditions = object["status"]["conditions"].as_array_mut().unwrap();
+            conditions.retain(|condition| condition["type"] != "Reconciling");
         }
         state.insert(key(&object), object);
     }
