@@ -8,7 +8,7 @@
 //! ```
 //!
 //! One idea carries everything: a snapshot is a tree, and every command is an operation on trees. Dependencies point
-//! downwards only: `cli` uses `restore` and `maintain`, these use `snapshot`, `journal` and `store`, `journal` uses
+//! downwards only: `cli` uses `rollback` and `maintain`, `rollback` uses `restore`, these use `snapshot`, `journal` and `store`, `journal` uses
 //! `store` alone, and `source` uses `cluster`. The library never prints, exits or reads the home folder (I11).
 
 pub mod cluster;
@@ -17,6 +17,7 @@ pub mod journal;
 pub mod maintain;
 pub mod progress;
 pub mod restore;
+pub mod rollback;
 pub mod snapshot;
 pub mod source;
 pub mod store;

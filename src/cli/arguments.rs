@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use snapback::restore::RollbackScope;
 
 use super::exit;
 use super::output::Format;
@@ -74,6 +75,10 @@ pub(crate) enum Command {
     Verify(VerifyArguments),
     /// Put the cluster back as it was in a snapshot
     Restore(RestoreArguments),
+    /// Put the platform back as it was before an upgrade, even while it fights back
+    Rollback(RollbackArguments),
+    /// Go back to what was there before the last rollback, or undo
+    Undo(UndoArguments),
     /// Write a snapshot's objects as YAML that kubectl applies
     Export(ExportArguments),
     /// Print the program's version and the formats it speaks
@@ -97,6 +102,8 @@ impl Command {
             Self::History(_) => "history",
             Self::Verify(_) => "verify",
             Self::Restore(_) => "restore",
+            Self::Rollback(_) => "rollback",
+            Self::Undo(_) => "undo",
             Self::Export(_) => "export",
             Self::Version => "version",
             Self::Completions(_) => "completions",
@@ -235,6 +242,53 @@ pub(crate) struct RestoreArguments {
     /// Restore a snapshot that was taken of another cluster
     #[arg(long)]
     pub(crate) from_another_cluster: bool,
+}
+
+/// What else the help of `rollback` says.
+const ROLLBACK_NOTES: &str = "\
+The snapshot is verified first. Then whatever would undo the rollback is stopped from the top down (CozyStack's installer \
+or operator, Flux, Cluster API), the cluster is brought to the snapshot, and what was stopped runs again as it was. Every \
+step is in a journal: a rollback that was interrupted, in whatever way, goes on when it is started again.";
+
+#[derive(Debug, Args)]
+#[command(after_help = ROLLBACK_NOTES)]
+pub(crate) struct RollbackArguments {
+    /// The snapshot [default: the newest complete one of this cluster with the label pre-upgrade]
+    pub(crate) snapshot: Option<String>,
+    /// What goes back: platform, namespace=NAME or everything; the rest stays as it is now
+    #[arg(long, default_value = "platform", value_name = "SCOPE")]
+    pub(crate) scope: RollbackScope,
+    /// Touch what a rule of the never-list covers all the same; may be repeated
+    #[arg(long, value_name = "RULE")]
+    pub(crate) force: Vec<String>,
+    /// Write the plan into this file, to be reviewed; change nothing
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "plan")]
+    pub(crate) plan_out: Option<PathBuf>,
+    /// Do what the plan in this file says, and refuse when that has become something else
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["snapshot", "scope", "force"])]
+    pub(crate) plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UndoArguments {
+    #[command(flatten)]
+    pub(crate) consent: ConsentArguments,
+}
+
+/// How a transaction is agreed to, and proven.
+#[derive(Debug, Args)]
+pub(crate) struct ConsentArguments {
+    /// Print the plan; write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask (needed without a terminal)
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Do not watch for 90 seconds what garbage collection does to objects whose owners were made anew
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 #[derive(Debug, Args)]

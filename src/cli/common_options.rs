@@ -10,15 +10,40 @@ use super::error::Failure;
 use super::exit::Exit;
 
 /// Commands that work on a repository.
-const WITH_REPOSITORY: &[&str] =
-    &["init", "backup", "snapshots", "show", "ls", "diff", "history", "verify", "restore", "export"];
+const WITH_REPOSITORY: &[&str] = &[
+    "init",
+    "backup",
+    "snapshots",
+    "show",
+    "ls",
+    "diff",
+    "history",
+    "verify",
+    "restore",
+    "rollback",
+    "undo",
+    "export",
+];
 /// Commands that may ask a cluster, if only which one `latest` means.
-const WITH_CLUSTER: &[&str] = &["backup", "show", "ls", "diff", "history", "restore", "export"];
+const WITH_CLUSTER: &[&str] = &["backup", "show", "ls", "diff", "history", "restore", "rollback", "undo", "export"];
 /// Commands on many objects.
 const WITH_SELECTION: &[&str] = &["backup", "ls", "diff", "restore", "export"];
 /// Commands whose output is not a script or a page.
-const WITH_FORMAT: &[&str] =
-    &["init", "backup", "snapshots", "show", "ls", "diff", "history", "verify", "restore", "export", "version"];
+const WITH_FORMAT: &[&str] = &[
+    "init",
+    "backup",
+    "snapshots",
+    "show",
+    "ls",
+    "diff",
+    "history",
+    "verify",
+    "restore",
+    "rollback",
+    "undo",
+    "export",
+    "version",
+];
 
 /// Each common option that does not mean something everywhere, with the commands that take it.
 const TAKEN_BY: [(&str, &[&str]); 7] = [

@@ -1,6 +1,6 @@
 //! What the exit code of every command means: the design's section 8.
 
-/// How a command ended. The numbers 6 to 9 and 11 are kept for upgrades and encryption.
+/// How a command ended. The numbers 7, 9 and 11 are kept for upgrades and encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
@@ -16,6 +16,10 @@ pub(crate) enum Exit {
     Refused = 4,
     /// Damage was found.
     Damaged = 5,
+    /// Another transaction works on this cluster.
+    Held = 6,
+    /// Something that was stopped could not be put back: a person is needed.
+    Stuck = 8,
     /// The live system moved since the plan was made.
     PlanStale = 10,
     /// Interrupted by the user, or by the system with SIGTERM: both mean the same, and one code is easier to handle.
@@ -44,5 +48,7 @@ Exit codes:
   3    done, but partial: something is missing and was named
   4    refused by a check, nothing was changed
   5    damage found
+  6    another rollback or restore works on this cluster
+  8    something that was stopped could not be put back; a person is needed
   10   the cluster moved since the plan was made
   130  interrupted (Ctrl-C or SIGTERM); nothing was committed, or a restore says how far it came";

@@ -169,6 +169,11 @@ pub(crate) fn outcome(output: &Output, applied: &Applied, proof: &Proof) {
         table::count(applied.steps.len() as u64, "action"),
         table::count(applied.writes, "write"),
     ));
+    proof_of(output, applied, proof);
+}
+
+/// Prints what could not be done and what was proven.
+pub(crate) fn proof_of(output: &Output, applied: &Applied, proof: &Proof) {
     for step in applied.failures() {
         let (word, text) = match &step.outcome {
             Outcome::Failed { problem, .. } => ("failed", problem.as_str()),

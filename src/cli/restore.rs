@@ -1,7 +1,5 @@
 //! `snapback restore SNAPSHOT`: plan, ask, back up what is there now, apply, prove.
 
-use std::io::IsTerminal as _;
-
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
 use snapback::restore::{Plan, RestoreError, RestoreOptions, Wait, apply, needed_rights, never_list, plan, prove};
@@ -10,7 +8,8 @@ use snapback::source::Sources;
 use snapback::store::Snapshot;
 
 use super::advice::shell_word;
-use super::arguments::{REPOSITORY_VARIABLE, RestoreArguments};
+use super::arguments::RestoreArguments;
+use super::consent;
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::live::{Origin, Side};
@@ -85,7 +84,10 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
     if !missing.is_empty() {
         return Err(rights::refusal(&cluster, &missing));
     }
-    consent(session, arguments, name).await?;
+    if !arguments.yes {
+        let question = "restore it so? a snapshot of what is there now is taken first";
+        consent::ask(session, "a restore", question, &command(session, arguments, name)).await?;
+    }
     let exit =
         carry_out(session, arguments, &Work { opened, cluster, snapshot, wanted, options, first }, &mut result).await?;
     if output.is_json() {
@@ -174,15 +176,8 @@ async fn carry_out(
 /// The restore of a snapshot as it can be typed, from the same place and of the same part as this one: without the
 /// patterns a hint would put back far more than was meant.
 fn command(session: &Session<'_>, arguments: &RestoreArguments, snapshot: impl std::fmt::Display) -> String {
-    let mut line = format!("snapback restore {}", shell_word(&snapshot.to_string()));
+    let mut line = format!("snapback restore {}{}", shell_word(&snapshot.to_string()), session.place_options());
     let everywhere = session.everywhere;
-    let repo = everywhere.repo.as_ref().filter(|_| std::env::var_os(REPOSITORY_VARIABLE).is_none());
-    let places =
-        [("repo", repo), ("config", everywhere.config.as_ref()), ("kubeconfig", everywhere.kubeconfig.as_ref())];
-    for (option, place) in places {
-        place.iter().for_each(|place| line.push_str(&format!(" --{option} {}", shell_word(&place.to_string_lossy()))));
-    }
-    everywhere.context.iter().for_each(|context| line.push_str(&format!(" --context {}", shell_word(context))));
     for (option, values) in [("only", &everywhere.only), ("exclude", &everywhere.exclude), ("force", &arguments.force)]
     {
         values.iter().for_each(|value| line.push_str(&format!(" --{option} {}", shell_word(value))));
@@ -199,7 +194,7 @@ fn outline(plan: &Plan) -> Vec<(&str, &'static str)> {
 }
 
 /// The whole cluster, whatever is restored of it: going back must be possible.
-fn request_before() -> Result<Request, Failure> {
+pub(crate) fn request_before() -> Result<Request, Failure> {
     Ok(Request {
         label: BEFORE_RESTORE.to_owned(),
         selection: Selection::new(&[], &[], Scope::Everything)?,
@@ -246,29 +241,6 @@ async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<
     let Origin::Stored(snapshot) = &wanted.origin else { return Ok((comparison.selection, unreadable)) };
     let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
     Ok((comparison.selection.within(scope::selection(&snapshot.body.scope)?).within(readable), unreadable))
-}
-
-/// Asks once on a terminal; without one it takes `--yes`.
-async fn consent(session: &Session<'_>, arguments: &RestoreArguments, name: &str) -> Result<(), Failure> {
-    if arguments.yes {
-        return Ok(());
-    }
-    let refused = |text: &str| Failure::new(Exit::Refused, text);
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(refused("a restore changes the cluster and there is no terminal to ask on; nothing was changed")
-            .hint(format!("run `{} --yes`", command(session, arguments, name))));
-    }
-    session.output.finish()?;
-    session.output.question("restore it so? a snapshot of what is there now is taken first [y/N] ");
-    // On a thread of its own, so that Ctrl-C is heard while the question stands.
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    match answer.await {
-        Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(refused("not restored; nothing was changed")),
-    }
 }
 
 pub(crate) fn restore_failure(error: RestoreError) -> Failure {

@@ -9,8 +9,8 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::session::Session;
 use super::{
-    backup, common_options, completions, diff, export, history, init, ls, man, restore, show, snapshots, verify,
-    version,
+    backup, common_options, completions, diff, export, history, init, ls, man, restore, rollback, show, snapshots,
+    undo, verify, version,
 };
 
 /// Runs the program.
@@ -84,6 +84,8 @@ async fn work(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
             Command::History(wanted) => history::run(&session, wanted).await,
             Command::Verify(wanted) => verify::run(&session, wanted).await,
             Command::Restore(wanted) => restore::run(&session, wanted).await,
+            Command::Rollback(wanted) => rollback::run(&session, wanted).await,
+            Command::Undo(wanted) => undo::run(&session, wanted).await,
             Command::Version | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
         }
     };

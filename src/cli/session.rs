@@ -10,7 +10,7 @@ use snapback::store::backend::LocalBackend;
 use snapback::store::{History, Repository, Snapshot, SnapshotTree, StoreError};
 
 use super::advice::{quoted, shell_word};
-use super::arguments::Everywhere;
+use super::arguments::{Everywhere, REPOSITORY_VARIABLE};
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::heads;
@@ -57,6 +57,22 @@ impl<'a> Session<'a> {
     pub(crate) fn place(&self) -> PathBuf {
         let configured = || self.config.repository.clone();
         self.everywhere.repo.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(DEFAULT_REPOSITORY))
+    }
+
+    /// The options that name the place and the cluster, for a command that a hint tells to type from the same folder.
+    pub(crate) fn place_options(&self) -> String {
+        let everywhere = self.everywhere;
+        let repo = everywhere.repo.as_ref().filter(|_| std::env::var_os(REPOSITORY_VARIABLE).is_none());
+        let places =
+            [("repo", repo), ("config", everywhere.config.as_ref()), ("kubeconfig", everywhere.kubeconfig.as_ref())];
+        let mut line = String::new();
+        for (option, place) in places {
+            place.iter().for_each(|place| {
+                line.push_str(&format!(" --{option} {}", shell_word(&place.to_string_lossy())));
+            });
+        }
+        everywhere.context.iter().for_each(|context| line.push_str(&format!(" --context {}", shell_word(context))));
+        line
     }
 
     /// The storage behind it.

@@ -10,6 +10,8 @@ use super::table;
 /// The label of the snapshot that a restore takes before it changes anything. `latest` passes over it: else `restore
 /// latest` after a restore would quietly undo it.
 pub(crate) const BEFORE_RESTORE: &str = "before-restore";
+/// The label of a snapshot that was taken before an upgrade: what a rollback goes back to when none is named.
+pub(crate) const PRE_UPGRADE: &str = "pre-upgrade";
 /// The fewest digits that are taken for the beginning of an id.
 const SHORTEST_ID: usize = 4;
 /// The longest label: it stands in tables.

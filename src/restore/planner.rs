@@ -24,7 +24,7 @@ use super::object;
 use super::options::RestoreOptions;
 use super::order::{Node, Stage, stages};
 use super::plan::{Action, Operation, Plan, SkipReason, Skipped};
-use super::references::Purpose;
+use super::references::{Purpose, is_claim};
 use super::service_address::{is_service, services, taken};
 use super::world::World;
 
@@ -98,6 +98,7 @@ async fn decide_all(
     if !world.doomed.is_empty() {
         add_doomed(world, &mut changes).await?;
     }
+    add_volumes(world, &mut changes).await?;
     progress.report(ProgressEvent::Expect(changes.len() as u64));
     let mut decisions = futures::stream::iter(changes.into_values())
         .map(|change| decide(world, change, options))
@@ -128,6 +129,33 @@ async fn add_doomed(world: &World<'_>, changes: &mut BTreeMap<String, Change>) -
         change.after.is_some() || !ObjectPath::parse(path).is_some_and(|parsed| world.doomed.covers(&parsed))
     });
     Ok(())
+}
+
+/// The volumes of claims that come back: each names its claim by a UID that is no more. One that the volume controller has
+/// not let go of yet is as the snapshot has it, and one outside the selection would keep its claim from being bound.
+async fn add_volumes(world: &World<'_>, changes: &mut BTreeMap<String, Change>) -> Result<(), RestoreError> {
+    let mut volumes = Vec::new();
+    for change in changes.values() {
+        let (None, Some(entry), Some(path)) = (&change.before, &change.after, ObjectPath::parse(&change.path)) else {
+            continue;
+        };
+        if is_claim(&path) {
+            let claim = world.wanted_object(&change.path, &entry.hash).await?;
+            volumes.extend(object::text(&claim, "/spec/volumeName").map(volume_path));
+        }
+    }
+    for path in volumes {
+        let (before, after) = (world.live.entry(&path).await?, world.wanted.entry(&path).await?);
+        if after.is_some() {
+            changes.entry(path.clone()).or_insert(Change { path, before, after });
+        }
+    }
+    Ok(())
+}
+
+fn volume_path(name: &str) -> String {
+    let (group, resource) = (String::new(), "persistentvolumes".to_owned());
+    ObjectPath { group, resource, namespace: None, name: name.to_owned() }.to_tree_path()
 }
 
 /// What would come back into a namespace that neither exists nor comes back cannot.

@@ -143,7 +143,9 @@ impl<'a> World<'a> {
 
     fn find_address(&self, path: &ObjectPath, version: &str) -> Option<(TypeAddress, bool)> {
         let key = (path.group.clone(), path.resource.clone());
+        // An object that its type's other scope has goes with the CRD of that scope; until then it lies where it is served.
         if let Some(wanted_type) = self.returning.get(&key)
+            && wanted_type.namespaced == path.namespace.is_some()
             && self.selection.includes_path(&crd_path(&path.group, &path.resource))
         {
             let address = TypeAddress {

@@ -25,7 +25,7 @@ pub async fn verify(
     options: &VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<VerifyReport, StoreError> {
-    let mut verification = Verification::begin(backend, options.level).await?;
+    let mut verification = Verification::begin(backend, options.level, None).await?;
     verification.check_small_files().await?;
     verification.check_log(options.remembered.as_ref());
     verification.check_names();
@@ -34,7 +34,25 @@ pub async fn verify(
     Ok(verification.finish())
 }
 
+/// Verifies all that one snapshot needs, to the last object, and leaves the rest of the repository alone: what a rollback
+/// does before it relies on it.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_snapshot(
+    backend: Arc<dyn Backend>,
+    number: u64,
+    progress: &dyn Progress,
+) -> Result<VerifyReport, StoreError> {
+    let mut verification = Verification::begin(backend, VerifyLevel::Objects, Some(number)).await?;
+    verification.check_names();
+    verification.check_packs(progress).await?;
+    Ok(verification.finish())
+}
+
 struct Verification {
+    /// Only what this snapshot needs.
+    only: Option<u64>,
     backend: Arc<dyn Backend>,
     level: VerifyLevel,
     files: BTreeMap<String, StoredFile>,
@@ -44,6 +62,10 @@ struct Verification {
     checked: Checked,
     damage: BTreeMap<String, Damage>,
     notes: Vec<String>,
+}
+
+fn is_meant(only: Option<u64>, snapshot: &Snapshot) -> bool {
+    only.is_none_or(|number| snapshot.number == number)
 }
 
 /// How a pack is looked at.
@@ -58,7 +80,7 @@ enum Depth {
 }
 
 impl Verification {
-    async fn begin(backend: Arc<dyn Backend>, level: VerifyLevel) -> Result<Self, StoreError> {
+    async fn begin(backend: Arc<dyn Backend>, level: VerifyLevel, only: Option<u64>) -> Result<Self, StoreError> {
         let mut damage = BTreeMap::new();
         match Repository::open(Arc::clone(&backend)).await {
             Ok(_) => {}
@@ -73,14 +95,15 @@ impl Verification {
         let listed = backend.list("").await?;
         let history = Repository::read_history(&*backend).await?;
         let mut needed: BTreeMap<String, (PackRef, Vec<u64>)> = BTreeMap::new();
-        for snapshot in history.snapshots() {
+        for snapshot in history.snapshots().iter().filter(|snapshot| is_meant(only, snapshot)) {
             for pack in &snapshot.packs {
                 needed.entry(pack.name.clone()).or_insert_with(|| (pack.clone(), Vec::new())).1.push(snapshot.number);
             }
         }
         let files = listed.into_iter().map(|file| (file.name.clone(), file)).collect();
-        let checked = Checked { snapshots: history.snapshots().len() as u64, ..Checked::default() };
-        Ok(Self { backend, level, files, history, needed, checked, damage, notes: Vec::new() })
+        let meant = history.snapshots().iter().filter(|snapshot| is_meant(only, snapshot)).count();
+        let checked = Checked { snapshots: meant as u64, ..Checked::default() };
+        Ok(Self { only, backend, level, files, history, needed, checked, damage, notes: Vec::new() })
     }
 
     fn report(&mut self, file: &str, what: impl Into<String>, snapshots: Vec<u64>) {
@@ -196,7 +219,8 @@ impl Verification {
     async fn check_packs(&mut self, progress: &dyn Progress) -> Result<(), StoreError> {
         let mut references = References::default();
         let needed: Vec<PackRef> = self.needed.values().map(|(pack, _)| pack.clone()).collect();
-        let all = needed.iter().cloned().chain(self.unneeded_packs()).collect();
+        let unneeded = self.unneeded_packs().filter(|_| self.only.is_none());
+        let all = needed.iter().cloned().chain(unneeded).collect();
         match self.level {
             VerifyLevel::Names => {}
             VerifyLevel::Bytes => self.scan(all, Depth::Whole, "hashing packs", None, progress).await?,
@@ -210,6 +234,7 @@ impl Verification {
             .history
             .snapshots()
             .iter()
+            .filter(|snapshot| is_meant(self.only, snapshot))
             .filter(|snapshot| {
                 self.level == VerifyLevel::Objects
                     || snapshot.packs.iter().any(|pack| broken.contains(pack.name.as_str()))

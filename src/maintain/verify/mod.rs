@@ -13,5 +13,5 @@ mod pack_scan;
 mod references;
 mod report;
 
-pub use check::verify;
+pub use check::{verify, verify_snapshot};
 pub use report::{Checked, Damage, VerifyLevel, VerifyOptions, VerifyReport};

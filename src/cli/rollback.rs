@@ -1,0 +1,89 @@
+//! `snapback rollback [SNAPSHOT]`: the platform goes back to what it was before an upgrade.
+
+use snapback::journal::Purpose;
+use snapback::restore::RollbackScope;
+use snapback::rollback::ReviewedPlan;
+use snapback::store::Snapshot;
+
+use super::advice::shell_word;
+use super::arguments::RollbackArguments;
+use super::error::Failure;
+use super::exit::Exit;
+use super::session::Session;
+use super::snapshot_name::{PRE_UPGRADE, SnapshotName};
+use super::snapshots::when;
+use super::transaction::{Intended, Site};
+
+/// Rolls back, shows what that would do, or goes on with a rollback that was interrupted.
+pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) -> Result<Exit, Failure> {
+    let site = Site::open(session).await?;
+    let consent = &arguments.consent;
+    if let Some(unfinished) = site.unfinished().await? {
+        let named = arguments.snapshot.is_some() || arguments.plan.is_some();
+        return site.go_on(&unfinished, Purpose::Rollback, named, consent).await;
+    }
+    let reviewed = arguments.plan.as_deref().map(read_plan).transpose()?;
+    let snapshot = match (&reviewed, arguments.snapshot.as_deref()) {
+        (Some(reviewed), _) => {
+            let number = reviewed.wanted.number;
+            let same = |snapshot: &&Snapshot| snapshot.number == number && snapshot.id == reviewed.wanted.id;
+            site.opened.history.snapshots().iter().find(same).cloned().ok_or_else(|| {
+                let text = format!("the plan is for snapshot {}, which this repository does not have", reviewed.wanted);
+                Failure::new(Exit::Refused, text).hint("name the repository that it was made with by --repo")
+            })?
+        }
+        (None, Some(name)) => session.stored(&site.opened, &SnapshotName::parse(name)?).await?,
+        (None, None) => pre_upgrade(&site)?,
+    };
+    let (scope, force) = match &reviewed {
+        Some(reviewed) => {
+            let scope = reviewed.scope.parse::<RollbackScope>();
+            (scope.map_err(|error| Failure::of(Exit::Usage, &error))?, reviewed.force.clone())
+        }
+        None => (arguments.scope.clone(), arguments.force.clone()),
+    };
+    let mut command = format!("snapback rollback {}", snapshot.number);
+    if let Some(plan) = &arguments.plan {
+        command = format!("snapback rollback --plan {}", shell_word(&plan.to_string_lossy()));
+    } else {
+        if scope != RollbackScope::default() {
+            command.push_str(&format!(" --scope {}", shell_word(&scope.to_string())));
+        }
+        force.iter().for_each(|rule| command.push_str(&format!(" --force {}", shell_word(rule))));
+    }
+    let purpose = Purpose::Rollback;
+    let intended = Intended { purpose, snapshot, scope, force, reviewed, command };
+    site.begin(&intended, consent, arguments.plan_out.as_deref()).await
+}
+
+/// The newest complete snapshot of this cluster that was taken before an upgrade.
+fn pre_upgrade(site: &Site<'_>) -> Result<Snapshot, Failure> {
+    let snapshots = site.opened.history.snapshots();
+    let ours = |snapshot: &&Snapshot| snapshot.body.cluster == site.identity && snapshot.body.label == PRE_UPGRADE;
+    let usable = |snapshot: &&Snapshot| snapshot.body.complete && snapshot.body.scope.is_empty();
+    if let Some(snapshot) = snapshots.iter().rev().filter(ours).find(usable) {
+        return Ok(snapshot.clone());
+    }
+    let failure = match snapshots.iter().rev().find(ours) {
+        Some(partial) => Failure::new(
+            Exit::Refused,
+            format!(
+                "snapshot #{} ({PRE_UPGRADE}, {}) does not hold the whole cluster, and there is no other one",
+                partial.number,
+                when(partial.body.time)
+            ),
+        ),
+        None => Failure::new(Exit::Refused, format!("no snapshot of this cluster has the label {PRE_UPGRADE}")),
+    };
+    Err(failure
+        .hint("`snapback snapshots` lists what there is, and `snapback rollback NUMBER` goes back to one of them")
+        .hint(format!("before an upgrade, `snapback backup --label {PRE_UPGRADE}` takes one")))
+}
+
+fn read_plan(path: &std::path::Path) -> Result<ReviewedPlan, Failure> {
+    let name = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read the plan `{name}`")).caused_by(&error))?;
+    ReviewedPlan::parse(&bytes)
+        .map_err(|error| Failure::new(Exit::Usage, format!("`{name}` cannot be used")).caused_by(&error))
+}

@@ -1,0 +1,182 @@
+//! A rollback or an undo for people and as JSON: what it will do, and what it did.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use snapback::cluster::Cluster;
+use snapback::journal::{OpenJournal, Outcome, Purpose};
+use snapback::restore::quiesce::{DeadBackend, Hold, Left, Started};
+use snapback::restore::{Applied, Plan};
+use snapback::rollback::Report;
+
+use super::error::Failure;
+use super::exit::Exit;
+use super::field_text::printable;
+use super::output::{Output, Tone, first_of};
+use super::plan_text::{self, subject};
+use super::snapshots::{document, when};
+use super::table;
+use super::transaction::Intended;
+
+/// What a person should know beside the plan.
+pub(crate) struct Preview {
+    /// What is held still meanwhile.
+    pub(crate) holds: Vec<Hold>,
+    /// What is set aside, since nobody answers for it.
+    pub(crate) dead: Vec<DeadBackend>,
+    /// Objects outside the scope that changed since.
+    pub(crate) outside: u64,
+}
+
+/// `rollback`, `undo` or `restore`, in a sentence.
+pub(crate) const fn purpose(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Rollback => "rollback",
+        Purpose::Undo => "undo",
+        Purpose::Restore => "restore",
+    }
+}
+
+/// The command in a JSON document.
+pub(crate) const fn command_name(meant: Purpose) -> &'static str {
+    purpose(meant)
+}
+
+/// What to type to go on.
+pub(crate) const fn command(meant: Purpose) -> &'static str {
+    match meant {
+        Purpose::Undo => "snapback undo",
+        Purpose::Rollback | Purpose::Restore => "snapback rollback",
+    }
+}
+
+/// Prints what will be done.
+pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, plan: &Plan, preview: &Preview) {
+    let snapshot = &intended.snapshot;
+    output.line(&format!(
+        "{} to snapshot #{} ({}, {}) in context `{}`, scope {}",
+        purpose(intended.purpose),
+        snapshot.number,
+        snapshot.id.short(),
+        when(snapshot.body.time),
+        cluster.context(),
+        intended.scope,
+    ));
+    plan_text::plan(output, plan);
+    if !plan.is_empty() {
+        for dead in &preview.dead {
+            let calls: Vec<String> = dead.calls.iter().map(ToString::to_string).collect();
+            output.line(&format!("  | {} is set aside meanwhile: {}", dead.item, printable(&calls.join("; "))));
+        }
+        for hold in &preview.holds {
+            output.line(&format!("  | {} is held still meanwhile: it {}", hold.item, hold.role));
+        }
+    }
+    if preview.outside > 0 {
+        let objects = table::count(preview.outside, "object");
+        output.line(&format!("outside the scope: {objects} changed since and will stay as they are now"));
+    }
+}
+
+/// The same as JSON.
+pub(crate) fn preview_document(intended: &Intended, cluster: &Cluster, plan: &Plan, preview: &Preview) -> Value {
+    let holds: Vec<Value> = preview
+        .holds
+        .iter()
+        .map(|hold| json!({"item": hold.item.to_string(), "reason": hold.role.to_string()}))
+        .collect();
+    let dead: Vec<Value> = preview
+        .dead
+        .iter()
+        .map(|dead| {
+            let calls: Vec<String> = dead.calls.iter().map(ToString::to_string).collect();
+            json!({"item": dead.item.to_string(), "reason": calls.join("; ")})
+        })
+        .collect();
+    json!({
+        "snapshot": document(&intended.snapshot),
+        "context": cluster.context(),
+        "scope": intended.scope.to_string(),
+        "plan": plan_text::plan_document(plan),
+        "heldStill": holds,
+        "setAside": dead,
+        "changedOutside": preview.outside,
+    })
+}
+
+/// A reviewed plan that is another one now: what is different.
+pub(crate) fn stale(reviewed: &Plan, now: &Plan) -> Failure {
+    let lines = |plan: &Plan| -> BTreeSet<String> {
+        plan.actions.iter().map(|action| format!("{} {}", action.operation.verb(), subject(&action.path))).collect()
+    };
+    let (then, now) = (lines(reviewed), lines(now));
+    let mut causes: Vec<String> = now.difference(&then).map(|line| format!("new: {line}")).collect();
+    causes.extend(then.difference(&now).map(|line| format!("not any more: {line}")));
+    if causes.is_empty() {
+        causes.push("the same objects, and other fields or other objects of the same names".to_owned());
+    }
+    let mut failure = Failure::new(Exit::PlanStale, "the plan does not fit the cluster any more; nothing was changed");
+    failure.causes = first_of(&causes);
+    failure
+}
+
+/// Prints what was done.
+pub(crate) fn report(output: &Output, journal: &OpenJournal, report: &Report) {
+    let state = journal.state();
+    for (item, started) in &report.started {
+        let text = match started {
+            Started::Exact | Started::Absent => continue,
+            Started::ChangedMeanwhile { fields } => {
+                format!("runs again; others changed {} meanwhile, which was left", fields.join(", "))
+            }
+            Started::Untargeted => "runs again as it was".to_owned(),
+            Started::Left(Left::HeldByOther { holder }) => format!("is held by transaction {holder}, and was left"),
+            Started::Left(Left::NotHeld) => "was let go of by somebody else meanwhile, and was left".to_owned(),
+            Started::Left(Left::StartedMeanwhile) => "was started by somebody else meanwhile, and was left".to_owned(),
+            Started::Left(Left::Ending) => "is being deleted, and was left".to_owned(),
+        };
+        output.line(&output.paint(Tone::Yellow, &format!("  {item} {}", printable(&text))));
+    }
+    let rounds = u64::from(state.rounds());
+    let writes: u64 = report.rounds.iter().map(|round| round.writes).sum();
+    output.line(&format!("{}, {}", table::count(rounds, "round"), table::count(writes, "write")));
+    if let Some(Outcome::Failed { reason }) = &report.outcome {
+        let text = format!("given up: {reason}; what was stopped runs again");
+        output.line(&output.paint(Tone::Red, &printable(&text)));
+        return;
+    }
+    if let Some(proof) = &report.proof {
+        let applied = Applied { steps: report.failures().to_vec(), writes, ..Applied::default() };
+        plan_text::proof_of(output, &applied, proof);
+    }
+    if let Some(before) = state.before() {
+        output.line(&format!("`snapback undo` goes back to snapshot {before}, what was there before"));
+    }
+}
+
+/// The same as JSON, beside what was planned.
+pub(crate) fn report_into(result: &mut Value, journal: &OpenJournal, report: &Report) {
+    let Some(fields) = result.as_object_mut() else { return };
+    let state = journal.state();
+    let started: Vec<Value> = report
+        .started
+        .iter()
+        .map(|(item, started)| {
+            let how = match started {
+                Started::Exact => "exact",
+                Started::ChangedMeanwhile { .. } => "changed-meanwhile",
+                Started::Untargeted => "as-it-was",
+                Started::Left(_) => "left",
+                Started::Absent => "absent",
+            };
+            json!({"item": item.to_string(), "how": how})
+        })
+        .collect();
+    fields.insert("transaction".to_owned(), journal.transaction().as_str().into());
+    fields.insert("wanted".to_owned(), json!({"number": state.wanted().number, "id": state.wanted().id}));
+    fields.insert("rounds".to_owned(), json!(report.rounds));
+    fields.insert("started".to_owned(), started.into());
+    fields.insert("outcome".to_owned(), json!(report.outcome));
+    let holds = report.outcome == Some(Outcome::Done {});
+    fields.insert("proof".to_owned(), json!({"holds": holds, "quiet": report.quiet, "report": report.proof}));
+}

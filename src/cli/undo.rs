@@ -1,0 +1,52 @@
+//! `snapback undo`: back to what was there before the last rollback, or undo.
+
+use snapback::journal::{JournalError, Purpose, SnapshotName, read_journal};
+use snapback::restore::RollbackScope;
+use snapback::store::Snapshot;
+
+use super::arguments::UndoArguments;
+use super::error::Failure;
+use super::exit::Exit;
+use super::session::Session;
+use super::transaction::{Intended, Site, journal_failure};
+
+/// Undoes the last transaction of this cluster, or goes on with an undo that was interrupted.
+pub(crate) async fn run(session: &Session<'_>, arguments: &UndoArguments) -> Result<Exit, Failure> {
+    let site = Site::open(session).await?;
+    if let Some(unfinished) = site.unfinished().await? {
+        return site.go_on(&unfinished, Purpose::Undo, false, &arguments.consent).await;
+    }
+    let (before, scope, force) = last(&site).await?;
+    let same = |snapshot: &&Snapshot| snapshot.number == before.number && snapshot.id == before.id;
+    let Some(snapshot) = site.opened.history.snapshots().iter().find(same).cloned() else {
+        let text = format!("the last rollback saved snapshot {before}, and the repository does not have it any more");
+        return Err(Failure::new(Exit::Refused, text).hint("`snapback snapshots` lists what there is"));
+    };
+    let (purpose, command) = (Purpose::Undo, "snapback undo".to_owned());
+    let intended = Intended { purpose, snapshot, scope, force, reviewed: None, command };
+    site.begin(&intended, &arguments.consent, None).await
+}
+
+/// What the newest transaction that changed anything saved before, and what it was about.
+async fn last(site: &Site<'_>) -> Result<(SnapshotName, RollbackScope, Vec<String>), Failure> {
+    for summary in site.summaries().await?.into_iter().rev() {
+        if summary.cluster() != Some(site.identity.as_str()) {
+            continue;
+        }
+        let backend = site.opened.repository.backend();
+        let chain = match read_journal(&site.folder, &**backend, &summary.transaction).await {
+            Ok(chain) => chain,
+            // A file that no record came to be in.
+            Err(JournalError::Missing { .. }) => continue,
+            Err(error) => return Err(journal_failure(&error)),
+        };
+        let Some(state) = chain.state() else { continue };
+        // One that was given up before anything was stopped changed nothing.
+        let Some(before) = state.before().filter(|_| state.rounds() > 0) else { continue };
+        let scope = state.begun().scope.parse::<RollbackScope>();
+        let scope = scope.map_err(|error| Failure::of(Exit::Failed, &error))?;
+        return Ok((before.clone(), scope, state.begun().force.clone()));
+    }
+    Err(Failure::new(Exit::Refused, "there is no rollback of this cluster to undo")
+        .hint("`snapback snapshots` lists what there is, and `snapback restore NUMBER` goes back to one of them"))
+}

@@ -1,0 +1,178 @@
+//! The loop: what the journal says comes next is done, and said.
+//!
+//! In: an open journal. Out: a [`Report`], once the transaction has ended. An error leaves the transaction open: whoever
+//! resumes the journal goes on with it.
+
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::journal::{Event, Held, OpenJournal, Outcome, Reason, SnapshotName, Todo};
+use crate::progress::{Progress, ProgressEvent};
+use crate::restore::quiesce::{Holding, Quiesce};
+use crate::restore::{Applied, RestoreOptions, RollbackScope, Wait, never_list, prove};
+use crate::snapshot::Selection;
+use crate::store::{Repository, SnapshotTree};
+
+use super::error::RollbackError;
+use super::report::Report;
+
+/// What the person who rolls back may choose beyond what the journal says. It may be another choice after a kill.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the configuration names to be held still, too.
+    pub extra: Vec<Held>,
+    /// How long something that is being deleted or stopped, or a CRD that is being accepted, is waited for.
+    pub patience: Duration,
+    /// Whether the proof gives garbage collection its time.
+    pub wait: Wait,
+    /// How many types are listed at once.
+    pub parallel: usize,
+}
+
+/// A transaction being driven.
+pub(super) struct Driver<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) journal: &'a mut OpenJournal,
+    pub(super) settings: &'a Settings,
+    pub(super) progress: &'a dyn Progress,
+    /// What was there before the first change.
+    pub(super) before: SnapshotTree,
+    /// What is to be there.
+    pub(super) wanted: SnapshotTree,
+    /// What of it. Told from the two snapshots, so that it is the same after a kill.
+    pub(super) scope: Selection,
+    pub(super) report: Report,
+    /// What could not be started again by this process, with the reasons.
+    pub(super) stuck: Vec<(Held, String)>,
+}
+
+/// Brings a transaction to its end, from wherever it stands. The connection must be gated by the lease's guard.
+///
+/// # Errors
+/// It cannot go on now. It is not over: resumed, it goes on.
+pub async fn drive(
+    repository: &Repository,
+    cluster: &Cluster,
+    journal: &mut OpenJournal,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<Report, RollbackError> {
+    let Some(before) = journal.state().before().cloned() else {
+        return Err(RollbackError::NotSaved { transaction: journal.transaction().clone() });
+    };
+    let before = tree(repository, journal, &before).await?;
+    let wanted = tree(repository, journal, &journal.state().wanted().clone()).await?;
+    let scope: RollbackScope = journal.state().begun().scope.parse()?;
+    let scope = scope.selection(&before, &wanted).await?;
+    let (report, stuck) = (Report::default(), Vec::new());
+    Driver { cluster, journal, settings, progress, before, wanted, scope, report, stuck }.run().await
+}
+
+/// Ends a transaction whose snapshot of now could not be taken: nothing was changed, and nobody is to go on with it.
+///
+/// # Errors
+/// The journal cannot be written.
+pub async fn abandon(journal: &mut OpenJournal) -> Result<(), RollbackError> {
+    let reason = Reason::NotSaved {};
+    journal.append(Event::GivenUp { reason: reason.clone() }).await?;
+    journal.append(Event::Running {}).await?;
+    Ok(journal.append(Event::Ended { outcome: Outcome::Failed { reason } }).await?)
+}
+
+/// The content of a snapshot that a journal names.
+async fn tree(
+    repository: &Repository,
+    journal: &OpenJournal,
+    name: &SnapshotName,
+) -> Result<SnapshotTree, RollbackError> {
+    let history = repository.history().await?;
+    let found = history.snapshots().iter().find(|snapshot| snapshot.number == name.number && snapshot.id == name.id);
+    let Some(snapshot) = found else {
+        let (transaction, snapshot) = (journal.transaction().clone(), name.clone());
+        return Err(RollbackError::SnapshotMissing { transaction, snapshot });
+    };
+    Ok(repository.tree(snapshot).await?)
+}
+
+impl Driver<'_> {
+    async fn run(mut self) -> Result<Report, RollbackError> {
+        loop {
+            match self.journal.state().todo() {
+                Todo::Save => return Err(RollbackError::NotSaved { transaction: self.journal.transaction().clone() }),
+                Todo::FinishStopping(held) => self.finish_stopping(held.item, &held.was).await?,
+                Todo::Stop => self.stop_next().await?,
+                Todo::SettleCrd { crd, .. } => return Err(RollbackError::HalfWay { crd }),
+                Todo::Converge => self.converge().await?,
+                Todo::ProveQuiet => self.prove_quiet().await?,
+                Todo::Start(_) => self.start_next().await?,
+                Todo::Run => self.say(Event::Running {}).await?,
+                Todo::Prove => self.prove_running().await?,
+                Todo::End(outcome) => {
+                    self.say(Event::Ended { outcome: outcome.clone() }).await?;
+                    self.report.outcome = Some(outcome);
+                }
+                Todo::Nothing => return Ok(self.report),
+            }
+        }
+    }
+
+    /// Writes a record: what it announces may be done when this returns, and not before (I7).
+    pub(super) async fn say(&mut self, event: Event) -> Result<(), RollbackError> {
+        Ok(self.journal.append(event).await?)
+    }
+
+    /// The snapshot is not to be reached. What is held is put back all the same.
+    pub(super) async fn give_up(&mut self, reason: Reason) -> Result<(), RollbackError> {
+        self.progress.report(ProgressEvent::Note(format!("giving up: {reason}")));
+        self.say(Event::GivenUp { reason }).await
+    }
+
+    pub(super) fn quiesce(&self) -> Quiesce<'_> {
+        Quiesce {
+            cluster: self.cluster,
+            transaction: self.journal.transaction().as_str(),
+            patience: self.settings.patience,
+            progress: self.progress,
+        }
+    }
+
+    /// Options of planning, writing and proving, with what is held now.
+    pub(super) fn options(&self, selection: Selection) -> RestoreOptions {
+        let state = self.journal.state();
+        let mut options = RestoreOptions::new(selection);
+        options.patience = self.settings.patience;
+        let is_rule = |name: &&String| never_list().iter().any(|rule| rule.name == name.as_str());
+        options.force_kinds = state.begun().force.iter().filter(is_rule).cloned().collect();
+        options.holding = Holding::new(self.journal.transaction().as_str(), state.held());
+        options
+    }
+
+    /// Compares while everything is still held. Whatever garbage collection does later is seen by the second proof.
+    async fn prove_quiet(&mut self) -> Result<(), RollbackError> {
+        let options = self.options(self.scope.clone());
+        let nothing = Applied::default();
+        let proof = prove(self.cluster, &nothing, &self.wanted, &options, Wait::Skip, self.progress).await?;
+        let unexplained = count(&proof);
+        self.report.quiet = Some(proof);
+        self.say(Event::ProvenQuiet { unexplained }).await
+    }
+
+    /// Compares with everything running.
+    async fn prove_running(&mut self) -> Result<(), RollbackError> {
+        let options = self.options(self.scope.clone());
+        let mut applied = Applied::default();
+        // What an earlier process wrote is not known here: then garbage collection is watched in any case.
+        let unknown = u64::from(self.journal.state().resumed() > 0 && self.journal.state().rounds() > 0);
+        applied.references_mapped =
+            self.report.rounds.iter().map(|round| round.references_mapped).sum::<u64>() + unknown;
+        let proof = prove(self.cluster, &applied, &self.wanted, &options, self.settings.wait, self.progress).await?;
+        let unexplained = count(&proof);
+        self.report.proof = Some(proof);
+        self.say(Event::Proven { unexplained }).await
+    }
+}
+
+/// Differences, and types of which nothing is known.
+fn count(proof: &crate::restore::Proof) -> u64 {
+    (proof.unexplained.len() + proof.unlistable.len()) as u64
+}

@@ -1,0 +1,89 @@
+//! Rounds: the cluster is captured, a plan is made and applied, until there is nothing left that does any good.
+//!
+//! Each round looks at the world first, so that it makes no difference whether the one before ended, was killed or was
+//! fought by somebody. Records: `round` before the first write, `round-done` after the last one, `converged` at the end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::journal::{Event, Reason};
+use crate::progress::ProgressEvent;
+use crate::restore::{Plan, apply, plan};
+use crate::snapshot::{CaptureOptions, Scope, Selection, capture_cluster};
+use crate::store::{ContentHash, SnapshotTree, SnapshotWriter};
+
+use super::driver::Driver;
+use super::error::RollbackError;
+use super::report::Round;
+
+/// More rounds than this in one process mean that something fights that is not held.
+const MOST_ROUNDS: usize = 12;
+/// Before a plan that was applied without any effect is tried once more: what refused it may work with a delay.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// What a round set out to do, to see whether the next one sets out to do the same.
+pub(super) type Intent = BTreeSet<(String, &'static str)>;
+
+impl Driver<'_> {
+    /// All rounds, until nothing is left, or nothing that helps.
+    pub(super) async fn converge(&mut self) -> Result<(), RollbackError> {
+        let mut before: Vec<Intent> = Vec::new();
+        loop {
+            let (live, readable) = self.look().await?;
+            let options = self.options(readable);
+            let plan = plan(self.cluster, &live, &self.wanted, &options, self.progress).await?;
+            let intent = intent(&plan);
+            let repeated = before.iter().rev().take_while(|earlier| **earlier == intent).count();
+            if plan.is_empty() || repeated >= 2 {
+                // What no round can do is in the report, and in both proofs.
+                return self.say(Event::Converged { rounds: self.journal.state().rounds() }).await;
+            }
+            if before.len() >= MOST_ROUNDS {
+                let rounds = self.journal.state().rounds();
+                return self.give_up(Reason::RoundsUsedUp { rounds }).await;
+            }
+            if repeated > 0 {
+                tokio::time::sleep(AGAIN).await;
+            }
+            before.push(intent);
+
+            let number = self.journal.state().rounds() + 1;
+            let actions = plan.actions.len() as u64;
+            self.progress.report(ProgressEvent::Stage(format!("round {number}")));
+            self.say(Event::Round { number, plan: hash(&plan), actions }).await?;
+            let applied = apply(self.cluster, &plan, &live, &self.wanted, &options, self.progress).await?;
+            let failures: Vec<_> = applied.failures().cloned().collect();
+            let (done, failed) = ((applied.steps.len() - failures.len()) as u64, failures.len() as u64);
+            let (writes, references_mapped) = (applied.writes, applied.references_mapped);
+            self.report.rounds.push(Round { number, done, writes, failures, references_mapped });
+            self.say(Event::RoundDone { number, done, failed }).await?;
+        }
+    }
+
+    /// The cluster as it is, and what of the scope could be read: what could not is not missing.
+    async fn look(&mut self) -> Result<(SnapshotTree, Selection), RollbackError> {
+        let mut writer = SnapshotWriter::scratch(Some(self.wanted.clone()));
+        let options =
+            CaptureOptions { selection: Selection::everything(), with_events: false, parallel: self.settings.parallel };
+        let capture = capture_cluster(self.cluster, &options, &mut writer, self.progress).await?;
+        let name = |group: &str, resource: &str| {
+            if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
+        };
+        let unreadable: Vec<String> =
+            capture.unlistable.iter().map(|found| name(&found.group, &found.resource)).collect();
+        let readable =
+            Selection::new(&[], &unreadable, Scope::Everything).map_err(crate::restore::RestoreError::from)?;
+        self.report.unreadable = unreadable;
+        Ok((writer.finish().await?.tree(), self.scope.clone().within(readable)))
+    }
+}
+
+fn intent(plan: &Plan) -> Intent {
+    plan.actions.iter().map(|action| (action.path.clone(), action.operation.verb())).collect()
+}
+
+/// The plan's hash, by which a record names it.
+fn hash(plan: &Plan) -> ContentHash {
+    // A plan is made of strings and numbers, which have a JSON form.
+    ContentHash::of(&serde_json::to_vec(plan).unwrap_or_default())
+}
