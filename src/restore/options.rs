@@ -17,6 +17,9 @@ pub struct RestoreOptions {
     pub patience: Duration,
     /// How many objects are written at once.
     pub parallel: usize,
+    /// The platform's controllers run, so that the status of a custom resource is what its controller reports now. Off
+    /// while they are held still, when it has to be what the snapshot says.
+    pub running: bool,
     /// What is held still meanwhile, and neither shows as a difference nor is started by the restore.
     pub holding: Holding,
 }
@@ -29,6 +32,7 @@ impl RestoreOptions {
             force_kinds: Vec::new(),
             patience: Duration::from_secs(240),
             parallel: 8,
+            running: false,
             holding: Holding::default(),
         }
     }

@@ -39,6 +39,7 @@ impl Run<'_> {
             Operation::Delete { orphan, .. } => {
                 let mut known = self.known(action).await?;
                 let place = place(&path, action, &known.value)?;
+                self.let_end(&place, &mut known).await?;
                 self.requests.delete(&place, &mut known, *orphan).await
             }
             Operation::Update { .. } => {
@@ -66,6 +67,9 @@ impl Run<'_> {
                 let place = place(&path, action, &wanted)?;
                 // In a namespace that was just being deleted nothing is left; anything else that ends is waited for.
                 if *after_gone && !self.is_made(action) {
+                    if let Some(mut ending) = self.requests.read(&place).await? {
+                        self.let_end(&place, &mut ending).await?;
+                    }
                     self.requests.wait_gone(&place, None).await?;
                 }
                 self.make(action, &place, &wanted).await
@@ -76,11 +80,34 @@ impl Run<'_> {
                 if !self.is_made(action) {
                     self.check_before_deleting(action, &place, &wanted).await?;
                     let mut known = self.known(action).await?;
+                    self.let_end(&place, &mut known).await?;
                     self.requests.delete(&place, &mut known, *orphan).await?;
                 }
                 self.make(action, &place, &wanted).await
             }
         }
+    }
+
+    /// Takes off the finalizers of controllers that are held still: nobody else would, and the object would never go.
+    /// What such a controller would have done is in the plan: it would uninstall a release whose objects are extra, too.
+    async fn let_end(&self, place: &Target, known: &mut Known) -> Result<(), WriteError> {
+        if !finalizers(&known.value).any(|finalizer| self.holding.answers_for(finalizer)) {
+            return Ok(());
+        }
+        let holding = self.holding;
+        self.requests
+            .put(place, &place.url, known, |known| {
+                let mut body = known.value.clone();
+                let left: Vec<Value> = finalizers(&known.value)
+                    .filter(|finalizer| !holding.answers_for(finalizer))
+                    .map(|finalizer| Value::String(finalizer.to_owned()))
+                    .collect();
+                if let Some(list) = body.pointer_mut("/metadata/finalizers") {
+                    *list = Value::Array(left);
+                }
+                body
+            })
+            .await
     }
 
     /// Takes references off. Whoever was faster is let through: the owner waits for this, and nothing else is changed.
@@ -315,6 +342,10 @@ pub(super) async fn bring(
 
 async fn put(requests: &Requests<'_>, place: &Target, target: &Value, known: &mut Known) -> Result<(), WriteError> {
     requests.put(place, &place.url, known, |known| put_body(&place.path, target, &known.value)).await
+}
+
+fn finalizers(value: &Value) -> impl Iterator<Item = &str> {
+    value.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn named(action: &Action, hash: Option<ContentHash>) -> Result<ContentHash, RestoreError> {

@@ -159,7 +159,8 @@ impl Driver<'_> {
 
     /// Compares with everything running.
     async fn prove_running(&mut self) -> Result<(), RollbackError> {
-        let options = self.options(self.scope.clone());
+        let mut options = self.options(self.scope.clone());
+        options.running = true;
         let mut applied = Applied::default();
         // What an earlier process wrote is not known here: then garbage collection is watched in any case.
         let unknown = u64::from(self.journal.state().resumed() > 0 && self.journal.state().rounds() > 0);

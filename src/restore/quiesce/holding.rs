@@ -12,6 +12,9 @@ use crate::journal::{Held, HeldItem, Prior};
 use super::super::object;
 use super::mark::{overlay, stays};
 
+/// On what Flux has to clean up after (fluxcd.io, `kustomize`, `source` and `helm-controller` alike).
+const FLUX_FINALIZER: &str = "finalizers.fluxcd.io";
+
 /// What one transaction holds. By default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holding {
@@ -25,6 +28,13 @@ impl Holding {
         let held = held.iter().filter(|held| !stays(&held.item, &held.was));
         let by_path = held.map(|held| (held.item.object_path().to_tree_path(), (held.item.clone(), held.was.clone())));
         Self { transaction: transaction.to_owned(), by_path: by_path.collect() }
+    }
+
+    /// Whoever would take this finalizer off is held still: Flux's controllers all have the same one.
+    pub(in crate::restore) fn answers_for(&self, finalizer: &str) -> bool {
+        let holds_workloads =
+            self.by_path.values().any(|(item, _)| matches!(item, Held::Deployment { .. } | Held::StatefulSet { .. }));
+        finalizer == FLUX_FINALIZER && holds_workloads
     }
 
     /// Nothing is planned for it meanwhile: it is away, and comes back at the end.
