@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
+use snapback::restore::comparable_versions;
 use snapback::snapshot::{CaptureOptions, ClusterCapture, Selection, TYPES_PATH, UnlistableType, capture_cluster};
 use snapback::store::{Snapshot, SnapshotTree, SnapshotWriter};
 
@@ -128,8 +129,13 @@ impl Session<'_> {
         base: Option<SnapshotTree>,
     ) -> Result<Side, Failure> {
         let shown = Shown::new(self.output);
+        // Read as the other side has it: at another version every object of a type would differ.
+        let versions = match &base {
+            Some(base) => comparable_versions(base).await.map_err(super::restore::restore_failure)?,
+            None => BTreeMap::new(),
+        };
         let mut writer = SnapshotWriter::scratch(base);
-        let options = CaptureOptions { selection, with_events, parallel: PARALLEL };
+        let options = CaptureOptions { selection, with_events, parallel: PARALLEL, versions };
         let capture = capture_cluster(cluster, &options, &mut writer, &shown).await?;
         let tree = writer.finish().await?.tree();
         let context = cluster.context().to_owned();

@@ -31,6 +31,7 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
     let words: Vec<String> = [
         (counts.create, "create"),
         (counts.update, "update"),
+        (counts.convert, "convert"),
         (counts.recreate, "recreate"),
         (counts.delete, "delete"),
         (counts.release, "release"),
@@ -38,7 +39,7 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
         (counts.skip, "skip"),
     ]
     .into_iter()
-    .filter(|(count, word)| *count > 0 || *word != "readopt")
+    .filter(|(count, word)| *count > 0 || !matches!(*word, "readopt" | "convert"))
     .map(|(count, word)| format!("{word} {}", table::thousands(count as u64)))
     .collect();
     output.line(&output.paint(Tone::Bold, &format!("plan: {}", words.join(", "))));
@@ -57,6 +58,13 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
                 }
                 Operation::Create { .. } => format!("  + {}", subject(&action.path)),
                 Operation::Update { fields } => format!("  ~ {}: {}", subject(&action.path), field_list(fields)),
+                Operation::Convert { storage } => format!(
+                    "  ~ {}: all {} of its type are stored anew at {} instead of {}",
+                    subject(&action.path),
+                    table::count(storage.objects + storage.objects_outside, "object"),
+                    storage.to,
+                    storage.from.join(", ")
+                ),
                 Operation::Release { .. } => {
                     format!("  ~ {}: let go of an owner that is gone, until it is back", subject(&action.path))
                 }
@@ -125,6 +133,7 @@ fn limited(output: &Output, lines: &[String]) {
 
 /// A plan as JSON.
 pub(crate) fn plan_document(plan: &Plan) -> Value {
+    let dangers = plan.dangers();
     let actions: Vec<Value> = plan
         .actions
         .iter()
@@ -133,11 +142,18 @@ pub(crate) fn plan_document(plan: &Plan) -> Value {
                 Operation::Update { fields } => fields.as_slice(),
                 _ => &[],
             };
+            let storage = match &action.operation {
+                Operation::Convert { storage } => Some(storage),
+                _ => None,
+            };
+            let own = dangers.iter().filter(|danger| danger.path == action.path);
+            let danger = own.map(|danger| danger.text.clone()).reduce(|all, one| all + "; " + &one);
             json!({
                 "path": action.path,
                 "action": action.operation.verb(),
                 "fields": fields,
-                "danger": action.operation.danger(),
+                "danger": danger,
+                "storage": storage,
                 "unchecked": action.unchecked,
                 "refused": action.refused.as_ref().map(ToString::to_string),
             })

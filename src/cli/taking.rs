@@ -124,8 +124,12 @@ async fn attempt(
         Mode::Incremental => opened.repository.begin(series).await?,
         Mode::Full => opened.repository.begin_full().await?,
     };
-    let options =
-        CaptureOptions { selection: request.selection.clone(), with_events: request.with_events, parallel: PARALLEL };
+    let options = CaptureOptions {
+        selection: request.selection.clone(),
+        with_events: request.with_events,
+        parallel: PARALLEL,
+        ..CaptureOptions::default()
+    };
     let capture = capture_cluster(cluster, &options, &mut writer, &shown).await?;
     let mut sources = vec![cluster_record(&capture)];
     let scratch = session.place().join("tmp");

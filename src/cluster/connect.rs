@@ -29,6 +29,7 @@ pub trait WriteGate: Send + Sync {
 pub struct Cluster {
     connection: Arc<Connection>,
     gate: Option<Arc<dyn WriteGate>>,
+    config: Arc<kube::Config>,
     context: String,
 }
 
@@ -48,7 +49,7 @@ impl Cluster {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let chosen = kubeconfig::choose(options).await?;
         let server = chosen.config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = kube::Client::try_from(chosen.config).map_err(|error| match error {
+        let client = kube::Client::try_from(chosen.config.clone()).map_err(|error| match error {
             kube::Error::InferKubeconfig(error) => {
                 ClusterError::BadKubeconfig { path: options.kubeconfig.clone(), problem: error.to_string() }
             }
@@ -61,13 +62,24 @@ impl Cluster {
             },
         })?;
         let connection = Connection::new(client, server, chosen.user, chosen.certificate_expires);
-        Ok(Self { connection: Arc::new(connection), gate: None, context: chosen.name })
+        Ok(Self { connection: Arc::new(connection), gate: None, config: Arc::new(chosen.config), context: chosen.name })
     }
 
     /// The same connection, over which nothing but reads is sent once the gate says no.
     #[must_use]
     pub fn gated(&self, gate: Arc<dyn WriteGate>) -> Self {
         Self { gate: Some(gate), ..self.clone() }
+    }
+
+    /// The same cluster over connections of its own: behind a load balancer another API server may answer.
+    ///
+    /// # Errors
+    /// The connection cannot be prepared.
+    pub(crate) fn over_new_connections(&self) -> Result<Self, ClusterError> {
+        let client = kube::Client::try_from(self.config.as_ref().clone()).map_err(|error| {
+            ClusterError::Unreachable { server: self.server().to_owned(), problem: error.to_string() }
+        })?;
+        Ok(Self { connection: Arc::new(self.connection.with_client(client)), ..self.clone() })
     }
 
     /// The context's name, `in-cluster` inside a pod.

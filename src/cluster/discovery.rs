@@ -37,6 +37,10 @@ pub struct CustomResourceDefinition {
     pub plural: String,
     /// The version that objects are stored in.
     pub storage_version: String,
+    /// The version that objects are read at: the storage version, unless somebody chose another one that is served.
+    pub read_version: String,
+    /// Objects stored at one version and read at another one go through a webhook.
+    pub converts_by_webhook: bool,
     /// Every version that is served, in the CRD's order.
     pub served_versions: Vec<String>,
     /// The API server accepted its names and serves it.
@@ -53,8 +57,11 @@ impl CustomResourceDefinition {
         let storage = spec.versions.iter().find(|version| version.storage);
         let served = spec.versions.iter().filter(|version| version.served);
         let conditions = status.unwrap_or_default().conditions.unwrap_or_default();
+        let storage_version = storage.map(|version| version.name.clone()).unwrap_or_default();
         Ok(Self {
-            storage_version: storage.map(|version| version.name.clone()).unwrap_or_default(),
+            read_version: storage_version.clone(),
+            storage_version,
+            converts_by_webhook: spec.conversion.is_some_and(|conversion| conversion.strategy == "Webhook"),
             served_versions: served.map(|version| version.name.clone()).collect(),
             established: conditions
                 .iter()
@@ -86,6 +93,11 @@ struct DefinitionSpec {
     group: String,
     names: DefinitionNames,
     versions: Vec<DefinitionVersion>,
+    conversion: Option<DefinitionConversion>,
+}
+#[derive(Deserialize)]
+struct DefinitionConversion {
+    strategy: String,
 }
 #[derive(Deserialize)]
 struct DefinitionNames {
@@ -284,10 +296,10 @@ impl GroupDocument {
             .collect();
         let local: Vec<_> = offers.iter().filter(|(version, _)| remote(version).is_none()).copied().collect();
         let crd = crds.get(&format!("{name}.{}", self.name));
-        let stored = crd.and_then(|crd| local.iter().find(|(version, _)| *version == crd.storage_version));
+        let chosen = crd.and_then(|crd| local.iter().find(|(version, _)| *version == crd.read_version));
         // A version that cannot be listed is of no use while another can.
         let listable = local.iter().find(|(_, resource)| resource.verbs.iter().any(|verb| verb == "list"));
-        let (version, resource) = *stored.or(listable).or(local.first()).or(offers.first())?;
+        let (version, resource) = *chosen.or(listable).or(local.first()).or(offers.first())?;
         let origin = match (remote(version), crd) {
             (Some(service), _) => TypeOrigin::Remote { service: service.clone() },
             (None, Some(crd)) => TypeOrigin::CustomResource {

@@ -75,6 +75,17 @@ impl Connection {
         Self { client, server, user, certificate_expires, answered: AtomicBool::new(false) }
     }
 
+    /// The same server through another client.
+    pub(super) fn with_client(&self, client: kube::Client) -> Self {
+        Self {
+            client,
+            server: self.server.clone(),
+            user: self.user.clone(),
+            certificate_expires: self.certificate_expires,
+            answered: AtomicBool::new(self.answered.load(Ordering::Relaxed)),
+        }
+    }
+
     pub(super) fn server(&self) -> &str {
         &self.server
     }

@@ -24,7 +24,8 @@ pub enum TypeOrigin {
 pub struct ServedType {
     /// API group; empty for the core group.
     pub group: String,
-    /// The version that is captured: a CRD's storage version where it is served, else the preferred one.
+    /// The version that is captured: a CRD's storage version where it is served and nobody chose another one, else the
+    /// preferred one.
     pub version: String,
     /// Plural name, as in URLs.
     pub resource: String,

@@ -20,7 +20,6 @@ use super::applied::{Applied, Outcome, Step};
 use super::error::RestoreError;
 use super::options::RestoreOptions;
 use super::plan::{Action, Operation, Plan};
-use super::quiesce::Holding;
 use super::requests::{Known, Requests, WriteError};
 
 /// Before each further round: at once, and then for what works with a delay (facts/apiserver-tried.md: a second for the
@@ -45,7 +44,7 @@ pub async fn apply(
     let requests = Requests::new(cluster, options.patience, progress);
     let coming = plan.actions.iter().flat_map(|action| action.replaces.iter().cloned()).collect();
     let state = State { uids: plan.uids.clone(), coming, ..State::default() };
-    let run = Run { requests, live, wanted, holding: &options.holding, progress, state: Mutex::new(state) };
+    let run = Run { requests, live, wanted, options, progress, state: Mutex::new(state) };
 
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.actions.len()];
     run.round(plan, options, &mut outcomes).await?;
@@ -93,8 +92,8 @@ pub(super) struct Run<'a> {
     pub(super) requests: Requests<'a>,
     pub(super) live: &'a SnapshotTree,
     pub(super) wanted: &'a SnapshotTree,
-    pub(super) holding: &'a Holding,
-    progress: &'a dyn Progress,
+    pub(super) options: &'a RestoreOptions,
+    pub(super) progress: &'a dyn Progress,
     state: Mutex<State>,
 }
 

@@ -37,11 +37,13 @@ pub enum Allowed {
     WasTerminating,
     /// The never-list.
     NeverList,
+    /// A type that was added and is used.
+    TypeInUse,
 }
 
 impl Allowed {
     /// Every entry, in the order in which they are printed.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Uid,
         Self::ResourceVersion,
         Self::CreationTimestamp,
@@ -56,6 +58,7 @@ impl Allowed {
         Self::ServiceAccountToken,
         Self::WasTerminating,
         Self::NeverList,
+        Self::TypeInUse,
     ];
 
     /// Why it may differ.
@@ -77,6 +80,7 @@ impl Allowed {
             Self::ServiceAccountToken => "the controller manager issued a token for the ServiceAccount's new UID",
             Self::WasTerminating => "it was being deleted when the snapshot was taken",
             Self::NeverList => "a restore never touches it",
+            Self::TypeInUse => "it was added and has objects that would go with it",
         }
     }
 }

@@ -18,6 +18,7 @@ use super::options::RestoreOptions;
 use super::plan::{Action, Bound, Operation, SkipReason, Skipped};
 use super::references::{Purpose, Reference, is_claim, owner_references, references};
 use super::refuser::Refuser;
+use super::storage_versions::{examine, first_union};
 use super::world::World;
 use super::write_recipe::{create_body, put_body};
 
@@ -266,7 +267,7 @@ async fn changed(
     let live = world.live_object(&path, &live_hash).await?;
     let neighbours = world.neighbours(&object_path, &[&wanted, &live]).await?;
     let judgement = judge(&object_path, &wanted, &live, &neighbours);
-    if judgement.fields.is_empty() {
+    if judgement.fields.is_empty() && !world.is_converted(&object_path) {
         return Ok(Decision::Explained);
     }
     let Some((address, served)) = world.address(&object_path, &wanted)? else {
@@ -299,7 +300,9 @@ async fn changed(
         return Ok(Decision::Act(Box::new(draft)));
     }
     let url = draft.address.object_url(object::namespace(&wanted), object::name(&wanted));
-    match world.dry_runs.update(&url, &put_body(&draft.object_path, &wanted, &live)).await? {
+    let converts = world.is_converted(&draft.object_path);
+    let body = if converts { first_union(&live, &wanted) } else { put_body(&draft.object_path, &wanted, &live) };
+    match world.dry_runs.update(&url, &body).await? {
         Verdict::Immutable(reason) => {
             if let Some(rule) = rule {
                 return Ok(never(draft.path, rule.name));
@@ -313,7 +316,13 @@ async fn changed(
             draft.replaces = both;
             draft.try_create(world, &wanted).await?;
         }
-        verdict => draft.note(verdict),
+        verdict => {
+            if converts {
+                let storage = Box::new(examine(world.cluster, &live, &wanted, &world.selection).await?);
+                draft.operation = Operation::Convert { storage };
+            }
+            draft.note(verdict);
+        }
     }
     Ok(Decision::Act(Box::new(draft)))
 }

@@ -8,6 +8,7 @@
 //! What would fight is held still by [`quiesce`] meanwhile, and put back exactly (I8); a [`Lease`] keeps others from
 //! writing (I9). The journal takes its place around all of it later.
 
+mod added_types;
 mod address;
 mod applied;
 mod apply;
@@ -36,6 +37,7 @@ mod returning_types;
 mod rights;
 mod scope;
 mod service_address;
+mod storage_versions;
 mod world;
 mod write;
 mod write_recipe;
@@ -47,7 +49,7 @@ pub use comparison::Allowed;
 pub use error::RestoreError;
 pub use lease::{Guard, Lease, LeaseError, LeaseLost, LeaseOptions, Predecessor};
 pub use never_list::{NeverRule, Reach, never_list};
-pub use options::{RestoreOptions, Wait};
+pub use options::{AddedTypes, RestoreOptions, Wait};
 pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipped};
 pub use planner::plan;
 pub use proof::{Difference, Explained, Proof, Unexplained};
@@ -55,3 +57,7 @@ pub use prove::prove;
 pub use refuser::Refuser;
 pub use rights::{Right, RightVerb, denied_rights, needed_rights};
 pub use scope::{RollbackScope, UnknownScope, changed_outside};
+pub use storage_versions::{
+    BrokenRule, Conversion, ObjectLoss, RefusedObject, Rewritten, Step as StorageStep, StorageError, StoragePlan,
+    Taken, Unreadable, comparable_versions,
+};

@@ -22,10 +22,22 @@ pub struct RestoreOptions {
     pub running: bool,
     /// What is held still meanwhile, and neither shows as a difference nor is started by the restore.
     pub holding: Holding,
+    /// What becomes of types that were added since and have objects.
+    pub added_types: AddedTypes,
+}
+
+/// What becomes of a CRD that the snapshot does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddedTypes {
+    /// It goes only when it has no objects but those that are deleted on their own.
+    #[default]
+    KeepInUse,
+    /// It goes, and its objects with it.
+    Delete,
 }
 
 impl RestoreOptions {
-    /// The usual: four minutes for what hangs, eight connections.
+    /// The usual: four minutes for what hangs, eight connections. A type that was added stays while it is used.
     pub fn new(selection: Selection) -> Self {
         Self {
             selection,
@@ -34,6 +46,7 @@ impl RestoreOptions {
             parallel: 8,
             running: false,
             holding: Holding::default(),
+            added_types: AddedTypes::default(),
         }
     }
 }

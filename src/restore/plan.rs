@@ -12,6 +12,7 @@ use crate::store::ContentHash;
 
 use super::address::TypeAddress;
 use super::refuser::Refuser;
+use super::storage_versions::StoragePlan;
 
 /// What a restore will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,12 @@ pub enum Operation {
         /// Names of the fields that differ.
         fields: Vec<String>,
     },
+    /// Changes a CRD whose objects are stored at versions that the wanted one does not have among its own: every object
+    /// of the type, in the scope or not, is written anew.
+    Convert {
+        /// What that does to the objects.
+        storage: Box<StoragePlan>,
+    },
     /// Deletes and makes anew, since a field cannot be changed.
     Recreate {
         /// What the API server said.
@@ -155,6 +162,16 @@ pub enum SkipReason {
     NoNamespace,
     /// All its owners are gone and are never brought back: it would be collected at once.
     OwnersStayGone,
+    /// Objects of a type that has to be converted before they can be compared: another round does it.
+    ComparedLater {
+        /// How many differ as they are read now.
+        objects: u64,
+    },
+    /// A type that was added and has objects which would go with it.
+    TypeInUse {
+        /// How many of them nothing else of the plan deletes; `None` when they cannot be listed.
+        objects: Option<u64>,
+    },
 }
 
 /// How many actions of each kind.
@@ -164,6 +181,8 @@ pub struct Counts {
     pub create: usize,
     /// Objects changed.
     pub update: usize,
+    /// Types whose objects are stored at another version.
+    pub convert: usize,
     /// Objects deleted and made anew.
     pub recreate: usize,
     /// Objects deleted.
@@ -195,13 +214,23 @@ impl Plan {
     /// what was going away anyway is left alone on purpose and does not count.
     pub fn out_of_reach(&self) -> usize {
         let on_purpose = |reason: &SkipReason| match reason {
-            SkipReason::NeverList { .. } | SkipReason::WasTerminating | SkipReason::OwnersStayGone => true,
+            SkipReason::NeverList { .. }
+            | SkipReason::WasTerminating
+            | SkipReason::OwnersStayGone
+            | SkipReason::ComparedLater { .. }
+            | SkipReason::TypeInUse { .. } => true,
             SkipReason::NotServed { .. }
             | SkipReason::VolumeAtRisk { .. }
             | SkipReason::TooLarge { .. }
             | SkipReason::NoNamespace => false,
         };
         self.skipped.iter().filter(|skipped| !on_purpose(&skipped.reason)).count()
+    }
+
+    /// How many types are brought to another storage version before their objects can be compared: another plan does it.
+    pub fn compared_later(&self) -> usize {
+        let later = |skipped: &&Skipped| matches!(skipped.reason, SkipReason::ComparedLater { .. });
+        self.skipped.iter().filter(later).count()
     }
 
     /// How many actions of each kind.
@@ -213,6 +242,7 @@ impl Plan {
                 Operation::Readopt { .. } => &mut counts.readopt,
                 Operation::Create { .. } => &mut counts.create,
                 Operation::Update { .. } => &mut counts.update,
+                Operation::Convert { .. } => &mut counts.convert,
                 Operation::Recreate { .. } => &mut counts.recreate,
                 Operation::Delete { .. } => &mut counts.delete,
             } += 1;
@@ -233,13 +263,24 @@ impl Plan {
 
     /// Everything that takes something away, in the order of its execution.
     pub fn dangers(&self) -> Vec<Danger> {
-        let danger = |action: &Action| Some(Danger { path: action.path.clone(), text: action.operation.danger()? });
-        self.actions.iter().filter_map(danger).collect()
+        let dangers = |action: &Action| match &action.operation {
+            Operation::Convert { storage } => storage.dangers(&action.path),
+            other => other.danger().map(|text| Danger { path: action.path.clone(), text }).into_iter().collect(),
+        };
+        self.actions.iter().flat_map(dangers).collect()
+    }
+
+    /// Types whose objects are brought to another storage version, by the path of their CRDs.
+    pub fn conversions(&self) -> impl Iterator<Item = (&str, &StoragePlan)> {
+        self.actions.iter().filter_map(|action| match &action.operation {
+            Operation::Convert { storage } => Some((action.path.as_str(), storage.as_ref())),
+            _ => None,
+        })
     }
 }
 
 impl Operation {
-    /// What a person should read before saying yes, if this takes something away.
+    /// What a person should read before saying yes, if this takes the object or a reference of it away.
     pub fn danger(&self) -> Option<String> {
         match self {
             Self::Recreate { reason, .. } => Some(format!("is deleted and made anew, with a new UID: {reason}")),
@@ -249,7 +290,11 @@ impl Operation {
             Self::Release { lasting, .. } if !lasting.is_empty() => {
                 Some("loses its reference to an owner that does not come back, though its type does".to_owned())
             }
-            Self::Release { .. } | Self::Readopt { .. } | Self::Create { .. } | Self::Update { .. } => None,
+            Self::Release { .. }
+            | Self::Readopt { .. }
+            | Self::Create { .. }
+            | Self::Update { .. }
+            | Self::Convert { .. } => None,
         }
     }
 
@@ -260,6 +305,7 @@ impl Operation {
             Self::Readopt { .. } => "readopt",
             Self::Create { .. } => "create",
             Self::Update { .. } => "update",
+            Self::Convert { .. } => "convert",
             Self::Recreate { .. } => "recreate",
             Self::Delete { .. } => "delete",
         }
@@ -291,6 +337,13 @@ impl fmt::Display for SkipReason {
                 f.write_str("its owners are gone and never brought back; garbage collection would take it at once")
             }
             Self::NoNamespace => f.write_str("its namespace neither exists nor comes back"),
+            Self::ComparedLater { objects } => {
+                write!(f, "its type is converted first, then its objects are compared ({objects} differ as they are)")
+            }
+            Self::TypeInUse { objects: Some(objects) } => {
+                write!(f, "it was added and has objects that would go with it ({objects})")
+            }
+            Self::TypeInUse { objects: None } => f.write_str("it was added, and its objects cannot be listed"),
         }
     }
 }

@@ -15,17 +15,19 @@ use crate::progress::{Progress, ProgressEvent};
 use crate::snapshot::{Change, ObjectPath, TYPES_PATH, diff_trees};
 use crate::store::SnapshotTree;
 
+use super::added_types::keep_types_in_use;
 use super::address::{crd_path, is_crd};
 use super::decide::{Decision, Decisions, Draft, decide};
 use super::dependents::{Dependents, find_dependents};
 use super::error::RestoreError;
 use super::never_list;
 use super::object;
-use super::options::RestoreOptions;
+use super::options::{AddedTypes, RestoreOptions};
 use super::order::{Node, Stage, stages};
 use super::plan::{Action, Operation, Plan, SkipReason, Skipped};
 use super::references::{Purpose, is_claim};
 use super::service_address::{is_service, services, taken};
+use super::storage_versions::{find_conversions, put_off};
 use super::world::World;
 
 /// Compares the capture of the live cluster with the wanted snapshot and plans the way back.
@@ -47,6 +49,7 @@ pub async fn plan(
     let mut changes = diff_trees(live, wanted, &world.selection).await?;
     changes.retain(|change| change.path != TYPES_PATH && ObjectPath::parse(&change.path).is_some());
     find_doomed(&mut world, &changes).await?;
+    find_conversions(&mut world, &mut changes).await?;
 
     progress.report(ProgressEvent::Stage("planning".to_owned()));
     let mut planned = decide_all(&world, changes, options, progress).await?;
@@ -55,10 +58,14 @@ pub async fn plan(
     if !recreated.is_empty() {
         world.doomed.types.extend(recreated);
         let changes = diff_trees(live, wanted, &world.selection).await?;
-        let objects = changes.into_iter().filter(|change| ObjectPath::parse(&change.path).is_some()).collect();
+        let mut objects = changes.into_iter().filter(|change| ObjectPath::parse(&change.path).is_some()).collect();
+        find_conversions(&mut world, &mut objects).await?;
         planned = decide_all(&world, objects, options, progress).await?;
     }
     drop_homeless(&world, &mut planned).await?;
+    if options.added_types == AddedTypes::KeepInUse {
+        keep_types_in_use(&world, &mut planned).await?;
+    }
     find_taken_addresses(&world, &mut planned.drafts).await?;
     let dependents = find_dependents(&world, &planned, options).await?;
     assemble(&world, planned, dependents).await
@@ -99,11 +106,12 @@ async fn decide_all(
         add_doomed(world, &mut changes).await?;
     }
     add_volumes(world, &mut changes).await?;
+    let later = put_off(world, &mut changes);
     progress.report(ProgressEvent::Expect(changes.len() as u64));
     let mut decisions = futures::stream::iter(changes.into_values())
         .map(|change| decide(world, change, options))
         .buffered(options.parallel.max(1));
-    let mut planned = Decisions::default();
+    let mut planned = Decisions { skipped: later, ..Decisions::default() };
     while let Some(decision) = decisions.try_next().await? {
         progress.report(ProgressEvent::Done(1));
         match decision {

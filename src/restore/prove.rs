@@ -13,15 +13,18 @@ use crate::progress::{Progress, ProgressEvent};
 use crate::snapshot::{CaptureOptions, Change, ObjectPath, TYPES_PATH, at_or_below, capture_cluster, diff_trees};
 use crate::store::{SnapshotTree, SnapshotWriter};
 
+use super::added_types::objects_of_type;
+use super::address::is_crd;
 use super::applied::Applied;
 use super::comparison::Allowed;
 use super::error::RestoreError;
 use super::judge::{Judgement, judge};
 use super::never_list::{Reach, covering};
 use super::object;
-use super::options::{RestoreOptions, Wait};
+use super::options::{AddedTypes, RestoreOptions, Wait};
 use super::proof::{Difference, Explained, Proof, Unexplained};
 use super::references::is_claim;
+use super::storage_versions::comparable_versions;
 use super::world::World;
 
 /// How long garbage collection is watched when owners were made anew.
@@ -87,8 +90,12 @@ async fn look(
     progress: &dyn Progress,
 ) -> Result<Proof, RestoreError> {
     let mut writer = SnapshotWriter::scratch(Some(wanted.clone()));
-    let capture_options =
-        CaptureOptions { selection: options.selection.clone(), with_events: false, parallel: PARALLEL };
+    let capture_options = CaptureOptions {
+        selection: options.selection.clone(),
+        with_events: false,
+        parallel: PARALLEL,
+        versions: comparable_versions(wanted).await?,
+    };
     let capture = capture_cluster(cluster, &capture_options, &mut writer, progress).await?;
     let live = writer.finish().await?.tree();
     let world = World::load(cluster, &live, wanted, options).await?;
@@ -137,6 +144,11 @@ async fn sort(
     }
     if wanted.as_ref().is_some_and(object::is_terminating) {
         return Ok(Ok(vec![Allowed::WasTerminating]));
+    }
+    if let (Some(live), None, AddedTypes::KeepInUse, true) = (&live, &wanted, options.added_types, is_crd(path))
+        && objects_of_type(world.cluster, live).await? != Some(0)
+    {
+        return Ok(Ok(vec![Allowed::TypeInUse]));
     }
     Ok(match (&live, &wanted) {
         (Some(live), Some(wanted)) => {

@@ -275,7 +275,7 @@ impl<'a> Requests<'a> {
 
     /// Whether a request failed only because the API server was away or is starting, in which case it is ready again
     /// now. A starting one answers, and does not know all types and rights yet.
-    async fn was_away(&self, failed: &ClusterError) -> Result<bool, ClusterError> {
+    pub(super) async fn was_away(&self, failed: &ClusterError) -> Result<bool, ClusterError> {
         let unanswered = matches!(failed, ClusterError::Unreachable { .. } | ClusterError::TimedOut { .. });
         if !unanswered && !failed.status().is_some_and(|status| matches!(status, 403 | 404 | 500 | 502..=504)) {
             return Ok(false);

@@ -85,7 +85,10 @@ fn rights_of(action: &Action, path: &ObjectPath) -> Vec<Right> {
     use RightVerb::{Create, Delete, Get, List, Update};
     // A conflict, the end of a delete and a CRD that is to be served are read.
     let (verbs, makes): (&[RightVerb], bool) = match &action.operation {
-        Operation::Release { .. } | Operation::Readopt { .. } | Operation::Update { .. } => (&[Get, Update], false),
+        Operation::Release { .. }
+        | Operation::Readopt { .. }
+        | Operation::Update { .. }
+        | Operation::Convert { .. } => (&[Get, Update], false),
         // What is made is then changed: field managers are taken from no create.
         Operation::Create { .. } => (&[Get, Create, Update], true),
         Operation::Recreate { .. } => (&[Get, Delete, Create, Update], true),
@@ -108,7 +111,13 @@ fn rights_of(action: &Action, path: &ObjectPath) -> Vec<Right> {
     }
     if let (Some((plural, group)), true) = (path.name.split_once('.'), is_crd(path) && verbs.contains(&Update)) {
         let (group, resource) = (group.to_owned(), plural.to_owned());
-        rights.push(Right { group, resource, of_status: false, namespace: None, verb: List });
+        let of_type =
+            |verb| Right { group: group.clone(), resource: resource.clone(), of_status: false, namespace: None, verb };
+        rights.push(of_type(List));
+        if matches!(action.operation, Operation::Convert { .. }) {
+            // Every object of the type is written anew, and the CRD's storedVersions are part of its status.
+            rights.extend([of_type(Get), of_type(Update), right(Update, true)]);
+        }
     }
     rights
 }

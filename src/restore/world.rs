@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, ServedType, TypeOrigin, discover};
 use crate::snapshot::{ObjectPath, Selection, TYPES_PATH, TypeNames, TypesDocument};
 use crate::store::{ContentHash, SnapshotTree};
 
-use super::address::{TypeAddress, crd_path};
+use super::address::{TypeAddress, crd_path, is_crd};
 use super::dry_run::DryRuns;
 use super::error::RestoreError;
 use super::judge::{Neighbour, Neighbours};
@@ -42,6 +42,8 @@ pub(super) struct World<'a> {
     /// What is held still: objects of both sides are seen as they are meanwhile.
     pub(super) holding: &'a Holding,
     force_kinds: &'a [String],
+    /// Types that are brought to another storage version, and whether their objects can only be compared afterwards.
+    pub(super) conversions: BTreeMap<(String, String), bool>,
     kinds: Kinds,
     served: BTreeMap<(String, String), ServedType>,
     returning: BTreeMap<(String, String), ReturningType>,
@@ -111,12 +113,19 @@ impl<'a> World<'a> {
             dry_runs: DryRuns::new(cluster),
             holding: &options.holding,
             force_kinds: &options.force_kinds,
+            conversions: BTreeMap::new(),
             kinds,
             served,
             returning,
             uids: Mutex::default(),
             coming: Mutex::default(),
         })
+    }
+
+    /// The CRD at this path is that of a type which is brought to another storage version.
+    pub(super) fn is_converted(&self, crd: &ObjectPath) -> bool {
+        let names = crd.name.split_once('.').filter(|_| is_crd(crd));
+        names.is_some_and(|(plural, group)| self.conversions.contains_key(&(group.to_owned(), plural.to_owned())))
     }
 
     pub(super) const fn kinds(&self) -> &Kinds {

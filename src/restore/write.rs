@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::snapshot::{ObjectPath, at_or_below, is_noise};
 use crate::store::ContentHash;
 
+use super::added_types::check_unused;
 use super::address::is_crd;
 use super::apply::Run;
 use super::controller_owned::owns_status;
@@ -18,6 +19,7 @@ use super::dry_run::{DryRuns, Verdict};
 use super::error::RestoreError;
 use super::judge::{Neighbours, judge};
 use super::object;
+use super::options::AddedTypes;
 use super::plan::{Action, Operation};
 use super::references::Kinds;
 use super::refuser::Refuser;
@@ -39,6 +41,9 @@ impl Run<'_> {
             Operation::Delete { orphan, .. } => {
                 let mut known = self.known(action).await?;
                 let place = place(&path, action, &known.value)?;
+                if is_crd(&path) && self.options.added_types == AddedTypes::KeepInUse {
+                    check_unused(self.requests.cluster, &known.value).await?;
+                }
                 self.let_end(&place, &mut known).await?;
                 self.requests.delete(&place, &mut known, *orphan).await
             }
@@ -62,6 +67,7 @@ impl Run<'_> {
                     Ok(()) => Ok(()),
                 }
             }
+            Operation::Convert { .. } => self.convert(action, &path).await,
             Operation::Create { after_gone } => {
                 let wanted = self.wanted_object(action).await?;
                 let place = place(&path, action, &wanted)?;
@@ -91,10 +97,10 @@ impl Run<'_> {
     /// Takes off the finalizers of controllers that are held still: nobody else would, and the object would never go.
     /// What such a controller would have done is in the plan: it would uninstall a release whose objects are extra, too.
     async fn let_end(&self, place: &Target, known: &mut Known) -> Result<(), WriteError> {
-        if !finalizers(&known.value).any(|finalizer| self.holding.answers_for(finalizer)) {
+        if !finalizers(&known.value).any(|finalizer| self.options.holding.answers_for(finalizer)) {
             return Ok(());
         }
-        let holding = self.holding;
+        let holding = &self.options.holding;
         self.requests
             .put(place, &place.url, known, |known| {
                 let mut body = known.value.clone();
@@ -263,8 +269,8 @@ impl Run<'_> {
         Err(WriteError::stop("it changes faster than it can be written"))
     }
 
-    /// Writes what differs until nothing does, and waits for a type to be served.
-    async fn bring_to(
+    /// Writes what differs until nothing does: the object, its status, its field managers.
+    pub(super) async fn bring_to(
         &self,
         action: &Action,
         place: &Target,
@@ -290,10 +296,10 @@ impl Run<'_> {
         self.state().made.contains_key(&action.path)
     }
 
-    async fn wanted_object(&self, action: &Action) -> Result<Value, RestoreError> {
+    pub(super) async fn wanted_object(&self, action: &Action) -> Result<Value, RestoreError> {
         let hash = named(action, action.wanted)?;
         let mut wanted = object::parse(&action.path, &self.wanted.blob(&hash).await?)?;
-        self.holding.overlay(&action.path, &mut wanted);
+        self.options.holding.overlay(&action.path, &mut wanted);
         Ok(wanted)
     }
 
@@ -304,7 +310,7 @@ impl Run<'_> {
     }
 
     /// The live object that the action is bound to, or what this run made of it.
-    async fn known(&self, action: &Action) -> Result<Known, RestoreError> {
+    pub(super) async fn known(&self, action: &Action) -> Result<Known, RestoreError> {
         if let Some(known) = self.state().latest.remove(&action.path) {
             return Ok(known);
         }
@@ -353,7 +359,7 @@ fn named(action: &Action, hash: Option<ContentHash>) -> Result<ContentHash, Rest
 }
 
 /// Where the object is written: the place that its path, its type and it itself agree on.
-fn place(path: &ObjectPath, action: &Action, value: &Value) -> Result<Target, RestoreError> {
+pub(super) fn place(path: &ObjectPath, action: &Action, value: &Value) -> Result<Target, RestoreError> {
     object::check_place(&action.path, value)?;
     let address = &action.address;
     if address.group != path.group

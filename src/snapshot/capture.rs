@@ -18,6 +18,7 @@ use super::outcome::{
 };
 use super::path::TYPES_PATH;
 use super::pattern::SelectionError;
+use super::read_versions::choose_versions;
 use super::selection::Selection;
 use super::type_names::TypeNames;
 use super::types_document::{TypeRecord, TypeState, TypesDocument};
@@ -39,11 +40,14 @@ pub struct CaptureOptions {
     pub with_events: bool,
     /// How many types are listed at once.
     pub parallel: usize,
+    /// Versions of custom types, by group and plural name, that are read instead of their storage versions where they
+    /// can be: those of a snapshot that the capture is compared with.
+    pub versions: BTreeMap<(String, String), String>,
 }
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self { selection: Selection::everything(), with_events: false, parallel: 4 }
+        Self { selection: Selection::everything(), with_events: false, parallel: 4, versions: BTreeMap::new() }
     }
 }
 
@@ -169,7 +173,8 @@ impl Attempt<'_> {
         });
         let crds = self.crds(&mut listing, &crd_type, &mut records).await?;
 
-        let known_crds = crds.clone().unwrap_or_default();
+        let mut known_crds = crds.clone().unwrap_or_default();
+        choose_versions(self.cluster, &mut known_crds, &self.options.versions).await?;
         let lost = census.settle(self.cluster, &known_crds, self.parent).await?;
         let types = census.types(&known_crds);
         let selection = Arc::new(self.resolve(&types)?);

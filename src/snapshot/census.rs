@@ -233,6 +233,8 @@ mod tests {
             group: "test".to_owned(),
             plural: plural.to_owned(),
             storage_version: "v1".to_owned(),
+            read_version: "v1".to_owned(),
+            converts_by_webhook: false,
             served_versions: vec!["v1".to_owned(), "v2".to_owned()],
             established,
         };

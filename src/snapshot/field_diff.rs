@@ -114,7 +114,8 @@ fn names(list: &[Value]) -> Option<Vec<String>> {
     (distinct.len() == names.len()).then_some(names)
 }
 
-fn member(path: &str, key: &str) -> String {
+/// The path of a field's own field.
+pub(crate) fn member(path: &str, key: &str) -> String {
     if !is_plain(key) {
         return format!("{path}[{}]", quoted(key));
     }

@@ -3,6 +3,8 @@
 //! In: what discovery and the capture say. Out: one line a type, sorted, keys sorted. Invariant: nothing in it depends on
 //! when it was taken, so that two captures of an unchanged cluster have the same bytes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::type_names::TypeNames;
@@ -179,6 +181,13 @@ impl TypesDocument {
     /// One type.
     pub fn find(&self, group: &str, resource: &str) -> Option<&TypeRecord> {
         self.types.iter().find(|record| record.group == group && record.resource == resource)
+    }
+
+    /// The version of each custom type whose objects are there, by group and plural name.
+    pub fn custom_versions(&self) -> BTreeMap<(String, String), String> {
+        let custom = |record: &&TypeRecord| record.origin == RecordedOrigin::Custom && record.objects().is_some();
+        let version = |record: &TypeRecord| ((record.group.clone(), record.resource.clone()), record.version.clone());
+        self.types.iter().filter(custom).map(version).collect()
     }
 
     /// What people may call the types.

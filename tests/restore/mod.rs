@@ -16,3 +16,5 @@ mod quiesce;
 mod random;
 mod refusals;
 mod site;
+mod storage_versions;
+mod storage_versions_type;
