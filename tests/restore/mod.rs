@@ -17,4 +17,5 @@ mod random;
 mod refusals;
 mod site;
 mod storage_versions;
+mod storage_versions_steps;
 mod storage_versions_type;
