@@ -234,11 +234,19 @@ pub(crate) struct RestoreArguments {
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Print what a restore never touches, with the reasons
-    #[arg(long, conflicts_with_all = ["snapshot", "dry_run", "yes", "no_wait", "force", "from_another_cluster"])]
+    #[arg(long, conflicts_with_all = [
+        "snapshot", "dry_run", "yes", "no_wait", "force", "lose_fields", "delete_added_types", "from_another_cluster",
+    ])]
     pub(crate) never_list: bool,
     /// Touch what a rule of the never-list covers all the same; may be repeated
     #[arg(long, value_name = "RULE")]
     pub(crate) force: Vec<String>,
+    /// Let objects that are no part of what is restored lose the fields that their type's older version does not know
+    #[arg(long)]
+    pub(crate) lose_fields: bool,
+    /// Delete types that were added since, though objects that are no part of what is restored go with them
+    #[arg(long)]
+    pub(crate) delete_added_types: bool,
     /// Restore a snapshot that was taken of another cluster
     #[arg(long)]
     pub(crate) from_another_cluster: bool,
@@ -261,11 +269,17 @@ pub(crate) struct RollbackArguments {
     /// Touch what a rule of the never-list covers all the same; may be repeated
     #[arg(long, value_name = "RULE")]
     pub(crate) force: Vec<String>,
+    /// Let objects outside the scope lose the fields that their type's older version does not know
+    #[arg(long)]
+    pub(crate) lose_fields: bool,
+    /// Delete types that were added since, though objects outside the scope go with them
+    #[arg(long)]
+    pub(crate) delete_added_types: bool,
     /// Write the plan into this file, to be reviewed; change nothing
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "plan")]
     pub(crate) plan_out: Option<PathBuf>,
     /// Do what the plan in this file says, and refuse when that has become something else
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["snapshot", "scope", "force"])]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["snapshot", "scope", "force", "lose_fields", "delete_added_types"])]
     pub(crate) plan: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) consent: ConsentArguments,

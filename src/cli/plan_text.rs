@@ -63,7 +63,7 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
                     subject(&action.path),
                     table::count(storage.objects + storage.objects_outside, "object"),
                     storage.to,
-                    storage.from.join(", ")
+                    storage.others().join(", ")
                 ),
                 Operation::Release { .. } => {
                     format!("  ~ {}: let go of an owner that is gone, until it is back", subject(&action.path))

@@ -1,9 +1,12 @@
 //! `snapback restore SNAPSHOT`: plan, ask, back up what is there now, apply, prove.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
 use snapback::restore::{
-    Plan, RestoreError, RestoreOptions, Wait, apply, comparable_versions, needed_rights, never_list, plan, prove,
+    AddedTypes, Plan, RestoreError, RestoreOptions, StoragePlan, Wait, apply, comparable_versions, needed_rights,
+    never_list, plan, prove,
 };
 use snapback::snapshot::{Scope, Selection};
 use snapback::source::Sources;
@@ -41,6 +44,9 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
     let (selected, unreadable) = selection(session, &wanted, &live).await?;
     let mut options = RestoreOptions::new(selected);
     options.force_kinds.clone_from(&arguments.force);
+    if arguments.delete_added_types {
+        options.added_types = AddedTypes::Delete;
+    }
     let shown = Shown::new(session.output);
     let first = plan(&cluster, &live.tree, &wanted.tree, &options, &shown).await.map_err(restore_failure)?;
     drop(shown);
@@ -91,6 +97,9 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
         let question = "restore it so? a snapshot of what is there now is taken first";
         consent::ask(session, "a restore", question, &command(session, arguments, name)).await?;
     }
+    if !arguments.lose_fields {
+        consent::ask_for_losses(session, &first, arguments.yes, &command(session, arguments, name)).await?;
+    }
     let exit =
         carry_out(session, arguments, &Work { opened, cluster, snapshot, wanted, options, first }, &mut result).await?;
     if output.is_json() {
@@ -125,7 +134,8 @@ async fn carry_out(
     let shown = Shown::new(output);
     // The plan that was shown is bound to what was there then; this one to what was just backed up.
     let second = plan(cluster, &live, &wanted.tree, options, &shown).await.map_err(restore_failure)?;
-    if !arguments.yes && outline(&second) != outline(first) {
+    let reviewed = arguments.lose_fields || beyond(&second, first) == 0;
+    if (!arguments.yes && outline(&second) != outline(first)) || !reviewed {
         return Err(Failure::new(
             Exit::PlanStale,
             "the cluster moved while you were reading the plan; nothing was changed",
@@ -212,8 +222,14 @@ fn command(session: &Session<'_>, arguments: &RestoreArguments, snapshot: impl s
     {
         values.iter().for_each(|value| line.push_str(&format!(" --{option} {}", shell_word(value))));
     }
-    if arguments.from_another_cluster {
-        line.push_str(" --from-another-cluster");
+    for (option, given) in [
+        ("lose-fields", arguments.lose_fields),
+        ("delete-added-types", arguments.delete_added_types),
+        ("from-another-cluster", arguments.from_another_cluster),
+    ] {
+        if given {
+            line.push_str(&format!(" --{option}"));
+        }
     }
     line
 }
@@ -221,6 +237,19 @@ fn command(session: &Session<'_>, arguments: &RestoreArguments, snapshot: impl s
 /// What a plan does, without what it is bound to.
 fn outline(plan: &Plan) -> Vec<(&str, &'static str)> {
     plan.actions.iter().map(|action| (action.path.as_str(), action.operation.verb())).collect()
+}
+
+/// How many objects that are no part of what is restored lose something which nobody said yes to.
+fn beyond(second: &Plan, first: &Plan) -> usize {
+    let nothing = StoragePlan::default();
+    let seen: BTreeMap<&str, &StoragePlan> = first.conversions().collect();
+    let unseen = |(crd, storage): (&str, &StoragePlan)| {
+        let reviewed = seen.get(crd).copied().unwrap_or(&nothing);
+        let blind =
+            storage.needs_its_own_consent() && storage.unreadable.is_some() && !reviewed.needs_its_own_consent();
+        storage.beyond(reviewed).count() + usize::from(blind)
+    };
+    second.conversions().map(unseen).sum()
 }
 
 /// The whole cluster, whatever is restored of it: going back must be possible.

@@ -1,14 +1,15 @@
 //! `snapback rollback [SNAPSHOT]`: the platform goes back to what it was before an upgrade.
 
 use snapback::journal::Purpose;
-use snapback::restore::RollbackScope;
-use snapback::rollback::ReviewedPlan;
+use snapback::restore::{RestoreError, RollbackScope, never_list};
+use snapback::rollback::{DELETE_ADDED_TYPES, LOSE_FIELDS, ReviewedPlan};
 use snapback::store::Snapshot;
 
 use super::advice::shell_word;
 use super::arguments::RollbackArguments;
 use super::error::Failure;
 use super::exit::Exit;
+use super::restore::restore_failure;
 use super::session::Session;
 use super::snapshot_name::{PRE_UPGRADE, SnapshotName};
 use super::snapshots::when;
@@ -40,7 +41,15 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
             let scope = reviewed.scope.parse::<RollbackScope>();
             (scope.map_err(|error| Failure::of(Exit::Usage, &error))?, reviewed.force.clone())
         }
-        None => (arguments.scope.clone(), arguments.force.clone()),
+        None => {
+            let mut force = arguments.force.clone();
+            if let Some(name) = force.iter().find(|name| never_list().iter().all(|rule| rule.name != name.as_str())) {
+                return Err(restore_failure(RestoreError::UnknownRule { name: name.clone() }));
+            }
+            force.extend(arguments.lose_fields.then(|| LOSE_FIELDS.to_owned()));
+            force.extend(arguments.delete_added_types.then(|| DELETE_ADDED_TYPES.to_owned()));
+            (arguments.scope.clone(), force)
+        }
     };
     let mut command = format!("snapback rollback {}", snapshot.number);
     if let Some(plan) = &arguments.plan {
@@ -49,7 +58,14 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
         if scope != RollbackScope::default() {
             command.push_str(&format!(" --scope {}", shell_word(&scope.to_string())));
         }
-        force.iter().for_each(|rule| command.push_str(&format!(" --force {}", shell_word(rule))));
+        arguments.force.iter().for_each(|rule| command.push_str(&format!(" --force {}", shell_word(rule))));
+        for (option, given) in
+            [(LOSE_FIELDS, arguments.lose_fields), (DELETE_ADDED_TYPES, arguments.delete_added_types)]
+        {
+            if given {
+                command.push_str(&format!(" --{option}"));
+            }
+        }
     }
     let purpose = Purpose::Rollback;
     let intended = Intended { purpose, snapshot, scope, force, reviewed, command };

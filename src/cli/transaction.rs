@@ -17,10 +17,12 @@ use snapback::journal::{
 use snapback::maintain::verify::verify_snapshot;
 use snapback::restore::quiesce::{dead_backends, find};
 use snapback::restore::{
-    Lease, LeaseError, LeaseOptions, Plan, Predecessor, RestoreError, RestoreOptions, RollbackScope, Wait,
-    changed_outside, needed_rights, plan,
+    AddedTypes, Lease, LeaseError, LeaseOptions, Plan, Predecessor, RestoreError, RestoreOptions, RollbackScope, Wait,
+    changed_outside, needed_rights, never_list, plan,
 };
-use snapback::rollback::{Report, ReviewedPlan, RollbackError, Settings, abandon, agreed, drive};
+use snapback::rollback::{
+    DELETE_ADDED_TYPES, LOSE_FIELDS, Report, ReviewedPlan, RollbackError, Settings, abandon, agreed, drive,
+};
 use snapback::snapshot::{Scope, Selection};
 use snapback::store::Snapshot;
 
@@ -54,6 +56,12 @@ pub(crate) struct Intended {
     pub(crate) reviewed: Option<ReviewedPlan>,
     /// What to type for it.
     pub(crate) command: String,
+}
+
+impl Intended {
+    fn agrees_to(&self, name: &str) -> bool {
+        self.force.iter().any(|agreed| agreed == name)
+    }
 }
 
 /// The repository, the cluster, and where this machine keeps its journals.
@@ -182,12 +190,19 @@ impl<'a> Site<'a> {
             let what = format!("the {}", text::purpose(intended.purpose));
             consent::ask(session, &what, "do it so? a snapshot of what is there now is taken first", &command).await?;
         }
+        let mut force = intended.force.clone();
+        if !intended.agrees_to(LOSE_FIELDS) {
+            consent::ask_for_losses(session, &plan, consent.yes, &command).await?;
+            if plan.conversions().any(|(_, storage)| storage.needs_its_own_consent()) {
+                force.push(LOSE_FIELDS.to_owned());
+            }
+        }
         // The plan is to be read before, not after.
         output.finish()?;
         // Who said yes to a plan said yes to that one; `--yes` is for whatever there is to do.
         let bound = (intended.reviewed.is_some() || !consent.yes) && unreadable.is_empty();
         let reviewed = bound.then(|| agreed(&plan));
-        let (journal, lease) = self.decide(intended, reviewed).await?;
+        let (journal, lease) = self.decide(intended, force, reviewed).await?;
         let again = format!("{}{}", text::command(intended.purpose), session.place_options());
         self.carry_out(journal, lease, consent, &again, result).await
     }
@@ -246,7 +261,11 @@ impl<'a> Site<'a> {
         let dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
         let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
         let mut options = RestoreOptions::new(scope.within(readable));
-        options.force_kinds.clone_from(&intended.force);
+        let is_rule = |name: &&String| never_list().iter().any(|rule| rule.name == name.as_str());
+        options.force_kinds = intended.force.iter().filter(is_rule).cloned().collect();
+        if intended.agrees_to(DELETE_ADDED_TYPES) {
+            options.added_types = AddedTypes::Delete;
+        }
         let shown = Shown::new(session.output);
         let plan = plan(&self.cluster, &live.tree, &wanted, &options, &shown).await.map_err(restore_failure)?;
         drop(shown);
@@ -262,6 +281,7 @@ impl<'a> Site<'a> {
     async fn decide(
         &self,
         intended: &Intended,
+        force: Vec<String>,
         reviewed: Option<snapback::store::ContentHash>,
     ) -> Result<(OpenJournal, Lease), Failure> {
         let transaction = TransactionId::new(jiff::Timestamp::now())?;
@@ -277,7 +297,7 @@ impl<'a> Site<'a> {
             cluster: self.identity.clone(),
             wanted: SnapshotName { number: intended.snapshot.number, id: intended.snapshot.id },
             scope: intended.scope.to_string(),
-            force: intended.force.clone(),
+            force,
             reviewed,
             tool: TOOL.to_owned(),
             holder: holder(),

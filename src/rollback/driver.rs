@@ -9,12 +9,17 @@ use crate::cluster::Cluster;
 use crate::journal::{Event, Held, OpenJournal, Outcome, Reason, SnapshotName, Todo};
 use crate::progress::{Progress, ProgressEvent};
 use crate::restore::quiesce::{Holding, Quiesce};
-use crate::restore::{Applied, RestoreOptions, RollbackScope, Wait, never_list, prove};
+use crate::restore::{AddedTypes, Applied, RestoreOptions, RollbackScope, Wait, never_list, prove};
 use crate::snapshot::Selection;
 use crate::store::{Repository, SnapshotTree};
 
 use super::error::RollbackError;
 use super::report::Report;
+
+/// In a journal's list of what was agreed to apart: objects outside the scope may lose fields.
+pub const LOSE_FIELDS: &str = "lose-fields";
+/// The same: types that were added since go, though objects outside the scope go with them.
+pub const DELETE_ADDED_TYPES: &str = "delete-added-types";
 
 /// What the person who rolls back may choose beyond what the journal says. It may be another choice after a kill.
 #[derive(Clone, Debug)]
@@ -143,6 +148,9 @@ impl Driver<'_> {
         options.patience = self.settings.patience;
         let is_rule = |name: &&String| never_list().iter().any(|rule| rule.name == name.as_str());
         options.force_kinds = state.begun().force.iter().filter(is_rule).cloned().collect();
+        if state.begun().force.iter().any(|name| name == DELETE_ADDED_TYPES) {
+            options.added_types = AddedTypes::Delete;
+        }
         options.holding = Holding::new(self.journal.transaction().as_str(), state.held());
         options
     }

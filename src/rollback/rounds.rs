@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use crate::journal::{Event, Reason};
 use crate::progress::ProgressEvent;
-use crate::restore::{Plan, apply, plan};
+use crate::restore::{Plan, apply, comparable_versions, plan};
 use crate::snapshot::{CaptureOptions, Scope, Selection, capture_cluster};
 use crate::store::{ContentHash, SnapshotTree, SnapshotWriter};
 
-use super::driver::Driver;
+use super::driver::{Driver, LOSE_FIELDS};
 use super::error::RollbackError;
 use super::report::Round;
 
@@ -38,6 +38,9 @@ impl Driver<'_> {
                 // What no round can do is in the report, and in both proofs.
                 return self.say(Event::Converged { rounds: self.journal.state().rounds() }).await;
             }
+            if self.loses_what_nobody_agreed_to(&plan) {
+                return self.give_up(Reason::PlanStale {}).await;
+            }
             if before.len() >= MOST_ROUNDS {
                 let rounds = self.journal.state().rounds();
                 return self.give_up(Reason::RoundsUsedUp { rounds }).await;
@@ -60,11 +63,21 @@ impl Driver<'_> {
         }
     }
 
+    /// Objects outside the scope would lose fields with their type's older version, and nobody was asked.
+    fn loses_what_nobody_agreed_to(&self, plan: &Plan) -> bool {
+        let asked = self.journal.state().begun().force.iter().any(|name| name == LOSE_FIELDS);
+        !asked && plan.conversions().any(|(_, storage)| storage.needs_its_own_consent())
+    }
+
     /// The cluster as it is, and what of the scope could be read: what could not is not missing.
-    async fn look(&mut self) -> Result<(SnapshotTree, Selection), RollbackError> {
+    pub(super) async fn look(&mut self) -> Result<(SnapshotTree, Selection), RollbackError> {
         let mut writer = SnapshotWriter::scratch(Some(self.wanted.clone()));
-        let options =
-            CaptureOptions { selection: Selection::everything(), with_events: false, parallel: self.settings.parallel };
+        let options = CaptureOptions {
+            selection: Selection::everything(),
+            with_events: false,
+            parallel: self.settings.parallel,
+            versions: comparable_versions(&self.wanted).await?,
+        };
         let capture = capture_cluster(self.cluster, &options, &mut writer, self.progress).await?;
         let name = |group: &str, resource: &str| {
             if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }

@@ -66,12 +66,13 @@ impl Driver<'_> {
         }
     }
 
-    /// When a person agreed to a plan, it is made once more from what was saved before the first change.
-    async fn is_as_reviewed(&self) -> Result<bool, RollbackError> {
+    /// When a person agreed to a plan, it is made once more before the first change.
+    async fn is_as_reviewed(&mut self) -> Result<bool, RollbackError> {
         let Some(reviewed) = self.journal.state().begun().reviewed else { return Ok(true) };
-        let mut options = self.options(self.scope.clone());
+        let (live, readable) = self.look().await?;
+        let mut options = self.options(readable);
         options.holding = Holding::default();
-        let plan = plan(self.cluster, &self.before, &self.wanted, &options, self.progress).await?;
+        let plan = plan(self.cluster, &live, &self.wanted, &options, self.progress).await?;
         Ok(agreed(&plan) == reviewed)
     }
 }

@@ -186,9 +186,11 @@ impl Pattern {
             .filter(|names| pattern.is_named(names))
             .map(|names| (names.group.clone(), names.resource.clone()))
             .collect();
-        let known = !found.is_empty();
-        pattern.types = Some(found);
-        known
+        // A type that was found once stays meant: a restore may have deleted it since.
+        if !found.is_empty() || pattern.types.is_none() {
+            pattern.types = Some(found);
+        }
+        pattern.types.as_ref().is_some_and(|types| !types.is_empty())
     }
 
     /// Names that look like the one that was typed.

@@ -11,6 +11,7 @@ mod normal;
 mod parts;
 mod repository;
 mod rights;
+mod storage_versions;
 mod story;
 mod terminal;
 mod unexplained;

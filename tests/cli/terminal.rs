@@ -8,7 +8,12 @@ use crate::harness::control_plane::ControlPlane;
 use crate::harness::snapback::Snapback;
 
 /// Runs a command on a terminal and types an answer.
-fn on_a_terminal(snapback: &Snapback, arguments: &str, variables: &[(&str, &str)], typed: &str) -> (i32, String) {
+pub(super) fn on_a_terminal(
+    snapback: &Snapback,
+    arguments: &str,
+    variables: &[(&str, &str)],
+    typed: &str,
+) -> (i32, String) {
     let mut child = started_on_a_terminal(snapback, arguments, variables);
     child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();

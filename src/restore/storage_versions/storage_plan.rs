@@ -56,6 +56,11 @@ pub struct ObjectLoss {
 }
 
 impl StoragePlan {
+    /// Versions that objects may be stored in now and will not be.
+    pub fn others(&self) -> Vec<&str> {
+        self.from.iter().map(String::as_str).filter(|version| *version != self.to).collect()
+    }
+
     /// Objects that are no part of what is restored lose something, or nobody can tell. A type that cannot be read because
     /// a version was taken off its CRD too early is repaired without asking: it is of no use to anyone as it is.
     pub fn needs_its_own_consent(&self) -> bool {
