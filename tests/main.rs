@@ -5,5 +5,6 @@ mod cli;
 mod harness;
 mod journal;
 mod restore;
+mod rollback;
 mod sources;
 mod store;

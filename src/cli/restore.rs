@@ -27,6 +27,7 @@ use super::snapshot_name::{BEFORE_RESTORE, SnapshotName};
 use super::snapshots::{document, when};
 use super::table;
 use super::taking::{Request, take};
+use super::transaction::refuse_unfinished;
 
 /// Restores, or shows what a restore would do.
 pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> Result<Exit, Failure> {
@@ -38,6 +39,9 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
     let snapshot = session.stored(&opened, &SnapshotName::parse(name)?).await?;
     let cluster = session.connect().await?;
     check_cluster(session, arguments, &snapshot, &cluster).await?;
+    if !arguments.dry_run {
+        refuse_unfinished(session, &opened, &cluster).await?;
+    }
     let wanted =
         Side { tree: opened.repository.tree(&snapshot).await?, origin: Origin::Stored(Box::new(snapshot.clone())) };
     let live = session.capture_live(&cluster, Selection::everything(), false, Some(wanted.tree.clone())).await?;

@@ -106,20 +106,13 @@ impl<'a> Site<'a> {
         consent: &ConsentArguments,
     ) -> Result<Exit, Failure> {
         let transaction = &unfinished.transaction;
-        let begun = match (&unfinished.first, &unfinished.newest) {
-            (Ok(first), Ok(_)) => match &first.event {
-                Event::Begun(begun) => begun.clone(),
-                _ => return Err(Failure::new(Exit::Damaged, format!("transaction {transaction} has no beginning"))),
-            },
-            (Err(error), _) | (_, Err(error)) => return Err(journal_failure(error)),
-        };
+        let begun = beginning(unfinished)?;
         let what = text::purpose(begun.purpose);
-        let command = format!("snapback {}", if begun.purpose == Purpose::Undo { "undo" } else { "rollback" });
-        let described = format!("{what} to snapshot {} (transaction {transaction})", begun.wanted);
+        let command = text::command(begun.purpose);
         if begun.purpose != purpose || named || consent.dry_run {
-            return Err(Failure::new(Exit::Refused, format!("the {described} is not finished"))
-                .hint(format!("`{command}{}` finishes it", self.session.place_options())));
+            return Err(not_finished(self.session, transaction, &begun));
         }
+        let described = format!("{what} to snapshot {} (transaction {transaction})", begun.wanted);
         self.session.output.message(Prefix::Note, &format!("going on with the {described}"));
         let store = TwoCopies::new(&self.folder, Arc::clone(self.opened.repository.backend()), transaction.clone());
         let journal = OpenJournal::resume(Box::new(store), TOOL, &holder()).await;
@@ -261,6 +254,7 @@ impl<'a> Site<'a> {
         let dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
         let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
         let mut options = RestoreOptions::new(scope.within(readable));
+        options.running = true;
         let is_rule = |name: &&String| never_list().iter().any(|rule| rule.name == name.as_str());
         options.force_kinds = intended.force.iter().filter(is_rule).cloned().collect();
         if intended.agrees_to(DELETE_ADDED_TYPES) {
@@ -372,6 +366,38 @@ impl<'a> Site<'a> {
         }
         exit(purpose, &report)
     }
+}
+
+/// Refuses to change a cluster on which a transaction is not finished.
+pub(crate) async fn refuse_unfinished(
+    session: &Session<'_>,
+    opened: &Opened,
+    cluster: &Cluster,
+) -> Result<(), Failure> {
+    let Some(folder) = state::place("journals", opened.repository.id()) else { return Ok(()) };
+    let identity = cluster.identity().await?;
+    let summaries = list(&folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(&error))?;
+    match summaries.iter().find(|summary| summary.may_be_unfinished(&identity)) {
+        Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(unfinished)?)),
+        None => Ok(()),
+    }
+}
+
+/// How a transaction began.
+fn beginning(unfinished: &Summary) -> Result<Begun, Failure> {
+    match (&unfinished.first, &unfinished.newest) {
+        (Ok(first), Ok(_)) => match &first.event {
+            Event::Begun(begun) => Ok(begun.clone()),
+            _ => Err(Failure::new(Exit::Damaged, format!("transaction {} has no beginning", unfinished.transaction))),
+        },
+        (Err(error), _) | (_, Err(error)) => Err(journal_failure(error)),
+    }
+}
+
+fn not_finished(session: &Session<'_>, transaction: &TransactionId, begun: &Begun) -> Failure {
+    let (what, command) = (text::purpose(begun.purpose), text::command(begun.purpose));
+    let text = format!("the {what} to snapshot {} (transaction {transaction}) is not finished", begun.wanted);
+    Failure::new(Exit::Refused, text).hint(format!("`{command}{}` finishes it", session.place_options()))
 }
 
 fn exit(purpose: Purpose, report: &Report) -> Result<Exit, Failure> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
 use snapback::journal::{OpenJournal, Outcome, Purpose};
-use snapback::restore::quiesce::{DeadBackend, Hold, Left, Started};
+use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started};
 use snapback::restore::{Applied, Plan};
 use snapback::rollback::Report;
 
@@ -17,6 +17,9 @@ use super::plan_text::{self, subject};
 use super::snapshots::{document, when};
 use super::table;
 use super::transaction::Intended;
+
+/// Things of one role that a line names; more are counted.
+const NAMED: usize = 3;
 
 /// What a person should know beside the plan.
 pub(crate) struct Preview {
@@ -68,8 +71,19 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
             let calls: Vec<String> = dead.calls.iter().map(ToString::to_string).collect();
             output.line(&format!("  | {} is set aside meanwhile: {}", dead.item, printable(&calls.join("; "))));
         }
+        let mut roles: Vec<(Role, Vec<String>)> = Vec::new();
         for hold in &preview.holds {
-            output.line(&format!("  | {} is held still meanwhile: it {}", hold.item, hold.role));
+            match roles.iter_mut().find(|(role, _)| *role == hold.role) {
+                Some((_, items)) => items.push(hold.item.to_string()),
+                None => roles.push((hold.role, vec![hold.item.to_string()])),
+            }
+        }
+        for (role, items) in roles {
+            let more = items.len().saturating_sub(NAMED);
+            let names: Vec<&str> = items.iter().take(NAMED).map(String::as_str).collect();
+            let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let names = printable(&names.join(", "));
+            output.line(&format!("  | {names}{rest}: held still meanwhile, {role}"));
         }
     }
     if preview.outside > 0 {

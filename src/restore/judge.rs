@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::snapshot::{ObjectPath, field_changes};
+use crate::snapshot::{ObjectPath, at_or_below, field_changes};
 
 use super::address::is_crd;
 use super::comparison::Allowed;
@@ -34,6 +34,9 @@ pub(super) struct Neighbours<'a> {
     pub(super) kinds: &'a Kinds,
 }
 
+/// Flux's mark on what it is asked to reconcile at once (fluxcd.io, "Reconcile request").
+const ASKED_AGAIN: &str = "reconcile.fluxcd.io/requestedAt";
+
 /// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Judgement {
@@ -41,6 +44,24 @@ pub(super) struct Judgement {
     pub(super) fields: Vec<String>,
     /// What explains the others.
     pub(super) by: BTreeSet<Allowed>,
+}
+
+impl Judgement {
+    /// What a running controller writes into its own custom resources without changing what anybody wants: the status,
+    /// who wrote it, and the mark by which Flux is asked to look again.
+    pub(super) fn leave_to_controllers(&mut self) {
+        let status = |field: &String| at_or_below(field, "status");
+        let note = |field: &String| {
+            at_or_below(field, "metadata.managedFields") || *field == format!("metadata.annotations[\"{ASKED_AGAIN}\"]")
+        };
+        if self.fields.iter().any(status) {
+            self.by.insert(Allowed::ControllerStatus);
+        }
+        if self.fields.iter().any(note) {
+            self.by.insert(Allowed::ControllerField);
+        }
+        self.fields.retain(|field| !status(field) && !note(field));
+    }
 }
 
 /// Compares a live object with the wanted one.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::progress::{Progress, ProgressEvent};
-use crate::snapshot::{CaptureOptions, Change, ObjectPath, TYPES_PATH, at_or_below, capture_cluster, diff_trees};
+use crate::snapshot::{CaptureOptions, Change, ObjectPath, TYPES_PATH, capture_cluster, diff_trees};
 use crate::store::{SnapshotTree, SnapshotWriter};
 
 use super::added_types::objects_of_type;
@@ -18,7 +18,7 @@ use super::address::is_crd;
 use super::applied::Applied;
 use super::comparison::Allowed;
 use super::error::RestoreError;
-use super::judge::{Judgement, judge};
+use super::judge::judge;
 use super::never_list::{Reach, covering};
 use super::object;
 use super::options::{AddedTypes, RestoreOptions, Wait};
@@ -33,8 +33,6 @@ const COLLECTION: Duration = Duration::from_secs(90);
 const SETTLING: Duration = Duration::from_secs(20);
 /// Between two captures meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Flux's mark on what it is asked to reconcile at once (fluxcd.io, "Reconcile request").
-const ASKED_AGAIN: &str = "reconcile.fluxcd.io/requestedAt";
 /// How many types are listed at once.
 const PARALLEL: usize = 4;
 
@@ -159,7 +157,7 @@ async fn sort(
                 judgement.fields.push("status.phase".to_owned());
             }
             if options.running && world.is_custom(path) {
-                leave_to_controllers(&mut judgement);
+                judgement.leave_to_controllers();
             }
             if judgement.fields.is_empty() {
                 Ok(judgement.by.into_iter().collect())
@@ -171,22 +169,6 @@ async fn sort(
         (None, _) => Err(Difference::Missing),
         (_, None) => Err(Difference::Extra),
     })
-}
-
-/// What a running controller writes into its own custom resources without changing what anybody wants: the status, who
-/// wrote it, and the mark by which Flux is asked to look again.
-fn leave_to_controllers(judgement: &mut Judgement) {
-    let status = |field: &str| at_or_below(field, "status");
-    let note = |field: &str| {
-        at_or_below(field, "metadata.managedFields") || field == format!("metadata.annotations[\"{ASKED_AGAIN}\"]")
-    };
-    if judgement.fields.iter().any(|field| status(field)) {
-        judgement.by.insert(Allowed::ControllerStatus);
-    }
-    if judgement.fields.iter().any(|field| note(field)) {
-        judgement.by.insert(Allowed::ControllerField);
-    }
-    judgement.fields.retain(|field| !status(field) && !note(field));
 }
 
 fn phase(claim: &Value) -> Option<&str> {

@@ -15,7 +15,7 @@ mod owners;
 mod quiesce;
 mod random;
 mod refusals;
-mod site;
+pub(crate) mod site;
 mod storage_versions;
 mod storage_versions_steps;
 mod storage_versions_type;

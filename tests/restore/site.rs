@@ -15,10 +15,10 @@ use snapback::store::{SnapshotTree, SnapshotWriter};
 use crate::harness::control_plane::{ControlPlane, Options};
 
 /// A control plane, a connection to it, and what of it is restored.
-pub(super) struct Site {
+pub(crate) struct Site {
     control_plane: Plane,
-    pub(super) cluster: Cluster,
-    pub(super) options: RestoreOptions,
+    pub(crate) cluster: Cluster,
+    pub(crate) options: RestoreOptions,
 }
 
 enum Plane {
@@ -27,20 +27,20 @@ enum Plane {
 }
 
 /// A plan carried out and proven.
-pub(super) struct Restored {
-    pub(super) plan: Plan,
-    pub(super) applied: Applied,
-    pub(super) proof: Proof,
+pub(crate) struct Restored {
+    pub(crate) plan: Plan,
+    pub(crate) applied: Applied,
+    pub(crate) proof: Proof,
 }
 
 impl Site {
-    pub(super) async fn start(options: Options) -> Self {
+    pub(crate) async fn start(options: Options) -> Self {
         let control_plane = tokio::task::spawn_blocking(move || ControlPlane::start(&options)).await.unwrap();
         Self::on(Plane::Own(Box::new(control_plane))).await
     }
 
     /// On the control plane that tests share, without controllers: only a namespace of its own is restored.
-    pub(super) async fn in_namespace(name: &str) -> Self {
+    pub(crate) async fn in_namespace(name: &str) -> Self {
         let control_plane = tokio::task::spawn_blocking(ControlPlane::shared).await.unwrap();
         let mut site = Self::on(Plane::Shared(control_plane)).await;
         site.only(&[&format!("namespaces/{name}"), &format!("cluster/*/*/{name}/**")]);
@@ -58,7 +58,7 @@ impl Site {
         Self { control_plane, cluster, options: RestoreOptions::new(Selection::everything()) }
     }
 
-    pub(super) fn control_plane(&self) -> &ControlPlane {
+    pub(crate) fn control_plane(&self) -> &ControlPlane {
         match &self.control_plane {
             Plane::Own(own) => own,
             Plane::Shared(shared) => shared,
@@ -66,17 +66,17 @@ impl Site {
     }
 
     /// From now on only this is restored.
-    pub(super) fn only(&mut self, patterns: &[&str]) {
+    pub(crate) fn only(&mut self, patterns: &[&str]) {
         let only: Vec<String> = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
         self.options.selection = Selection::new(&only, &[], Scope::Everything).unwrap();
     }
 
     /// Everything, as it is now.
-    pub(super) async fn snapshot(&self) -> SnapshotTree {
+    pub(crate) async fn snapshot(&self) -> SnapshotTree {
         self.capture(None).await
     }
 
-    pub(super) async fn capture(&self, base: Option<SnapshotTree>) -> SnapshotTree {
+    pub(crate) async fn capture(&self, base: Option<SnapshotTree>) -> SnapshotTree {
         let mut writer = SnapshotWriter::scratch(base);
         let capture = capture_cluster(&self.cluster, &CaptureOptions::default(), &mut writer, &Silent).await.unwrap();
         assert!(capture.unlistable.is_empty(), "{:?}", capture.unlistable);
@@ -84,7 +84,7 @@ impl Site {
     }
 
     /// A snapshot with two ConfigMaps, of which one is then edited and one deleted, while a third is added.
-    pub(super) async fn snapshot_and_changes(&self, maps: &str) -> SnapshotTree {
+    pub(crate) async fn snapshot_and_changes(&self, maps: &str) -> SnapshotTree {
         for name in ["edited", "deleted"] {
             self.post(maps, json!({"metadata": {"name": name}, "data": {"a": "1"}})).await;
         }
@@ -96,7 +96,7 @@ impl Site {
     }
 
     /// The way back, not taken.
-    pub(super) async fn plan(&self, wanted: &SnapshotTree) -> (SnapshotTree, Plan) {
+    pub(crate) async fn plan(&self, wanted: &SnapshotTree) -> (SnapshotTree, Plan) {
         let live = self.capture(Some(wanted.clone())).await;
         let plan = plan(&self.cluster, &live, wanted, &self.options, &Silent).await.unwrap();
         // A plan is a value: it survives being written down.
@@ -106,7 +106,7 @@ impl Site {
     }
 
     /// The way back, taken and proven, whatever comes of it.
-    pub(super) async fn try_restore(&self, wanted: &SnapshotTree, wait: Wait) -> Restored {
+    pub(crate) async fn try_restore(&self, wanted: &SnapshotTree, wait: Wait) -> Restored {
         let (live, plan) = self.plan(wanted).await;
         let applied = self.apply(&live, &plan, wanted, &Silent).await.unwrap();
         let proof = prove(&self.cluster, &applied, wanted, &self.options, wait, &Silent).await.unwrap();
@@ -114,7 +114,7 @@ impl Site {
     }
 
     /// A plan carried out, and nothing else.
-    pub(super) async fn apply(
+    pub(crate) async fn apply(
         &self,
         live: &SnapshotTree,
         plan: &Plan,
@@ -125,7 +125,7 @@ impl Site {
     }
 
     /// The way back: nothing fails, nothing is unexplained, and a second plan is empty (I6).
-    pub(super) async fn restore(&self, wanted: &SnapshotTree, wait: Wait) -> Restored {
+    pub(crate) async fn restore(&self, wanted: &SnapshotTree, wait: Wait) -> Restored {
         let restored = self.try_restore(wanted, wait).await;
         let failures: Vec<_> = restored.applied.failures().collect();
         assert!(failures.is_empty(), "{failures:#?}");
@@ -135,7 +135,7 @@ impl Site {
         restored
     }
 
-    pub(super) async fn get(&self, url: &str) -> Option<Value> {
+    pub(crate) async fn get(&self, url: &str) -> Option<Value> {
         match self.cluster.get(url).await {
             Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
             Err(error) if error.status() == Some(404) => None,
@@ -143,40 +143,40 @@ impl Site {
         }
     }
 
-    pub(super) async fn post(&self, url: &str, object: Value) -> Value {
+    pub(crate) async fn post(&self, url: &str, object: Value) -> Value {
         self.send(Method::POST, url, Some(object)).await
     }
 
-    pub(super) async fn delete(&self, url: &str) {
+    pub(crate) async fn delete(&self, url: &str) {
         self.send(Method::DELETE, url, None).await;
     }
 
     /// Deletes it and waits until it is gone.
-    pub(super) async fn remove(&self, url: &str) {
+    pub(crate) async fn remove(&self, url: &str) {
         self.delete(url).await;
         self.until(async || self.get(url).await.is_none()).await;
     }
 
     /// A merge patch.
-    pub(super) async fn patch(&self, url: &str, patch: Value) -> Value {
+    pub(crate) async fn patch(&self, url: &str, patch: Value) -> Value {
         let body = Some(serde_json::to_vec(&patch).unwrap());
         let answer = self.cluster.send_as(Method::PATCH, url, "application/merge-patch+json", body).await;
         serde_json::from_slice(&answer.unwrap_or_else(|error| panic!("{url}: {error}"))).unwrap()
     }
 
-    pub(super) async fn send(&self, method: Method, url: &str, object: Option<Value>) -> Value {
+    pub(crate) async fn send(&self, method: Method, url: &str, object: Option<Value>) -> Value {
         let body = object.map(|object| serde_json::to_vec(&object).unwrap());
         let answer = self.cluster.send(method, url, body).await;
         serde_json::from_slice(&answer.unwrap_or_else(|error| panic!("{url}: {error}"))).unwrap()
     }
 
-    pub(super) async fn namespace(&self, name: &str) {
+    pub(crate) async fn namespace(&self, name: &str) {
         self.post("/api/v1/namespaces", json!({"metadata": {"name": name}})).await;
         let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
         self.until(async || self.get(&account).await.is_some()).await;
     }
 
-    pub(super) async fn until(&self, mut look: impl AsyncFnMut() -> bool) {
+    pub(crate) async fn until(&self, mut look: impl AsyncFnMut() -> bool) {
         let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         while !look().await {
             assert!(tokio::time::Instant::now() < end, "it never became true");
@@ -185,7 +185,7 @@ impl Site {
     }
 
     /// A CRD `<plural>.db.example` with a status, and waits until it is served.
-    pub(super) async fn crd(&self, plural: &str, kind: &str, scope: &str) {
+    pub(crate) async fn crd(&self, plural: &str, kind: &str, scope: &str) {
         let loose = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
         let schema = json!({"type": "object", "properties": {"spec": loose, "status": loose}});
         let version = json!({"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
@@ -200,22 +200,22 @@ impl Site {
     }
 
     /// Writes so far by snapback's own client: kwok renews its nodes' Leases as the same user.
-    pub(super) async fn our_writes(&self) -> Vec<(String, String)> {
+    pub(crate) async fn our_writes(&self) -> Vec<(String, String)> {
         let log = tokio::task::block_in_place(|| self.control_plane().audit_log());
         let ours = log.into_iter().filter(|event| event.is_write() && event.is_ours());
         ours.map(|event| (event.verb, event.uri.split('?').next().unwrap().to_owned())).collect()
     }
 }
 
-pub(super) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(crate) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// `verb path` of every action, in order.
-pub(super) fn actions(plan: &Plan) -> Vec<String> {
+pub(crate) fn actions(plan: &Plan) -> Vec<String> {
     plan.actions.iter().map(|action| format!("{} {}", action.operation.verb(), action.path)).collect()
 }
 
 /// What went wrong with each action that did not end well, by its path: who refused it, or this program's words.
-pub(super) fn failures(applied: &Applied) -> BTreeMap<String, String> {
+pub(crate) fn failures(applied: &Applied) -> BTreeMap<String, String> {
     let text = |outcome: &Outcome| match outcome {
         Outcome::Failed { by: Some(by), .. } => by.to_string(),
         Outcome::Failed { problem, by: None } => problem.clone(),
@@ -226,7 +226,7 @@ pub(super) fn failures(applied: &Applied) -> BTreeMap<String, String> {
 }
 
 /// The fields that an update of this path changes.
-pub(super) fn fields<'a>(plan: &'a Plan, path: &str) -> &'a [String] {
+pub(crate) fn fields<'a>(plan: &'a Plan, path: &str) -> &'a [String] {
     plan.actions
         .iter()
         .find_map(|action| match &action.operation {
@@ -237,7 +237,7 @@ pub(super) fn fields<'a>(plan: &'a Plan, path: &str) -> &'a [String] {
 }
 
 /// What of an object must be equal after a restore, status and field managers included.
-pub(super) fn essence(object: &Value) -> Value {
+pub(crate) fn essence(object: &Value) -> Value {
     let mut object = object.clone();
     for key in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
         object["metadata"].as_object_mut().unwrap().remove(key);

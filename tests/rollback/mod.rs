@@ -1,0 +1,7 @@
+//! Rollback and undo: a real hop of a platform that fights, kills at every record, and what is refused.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
+
+mod hop;
+mod kills;
+mod refusals;

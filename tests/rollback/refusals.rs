@@ -1,0 +1,172 @@
+//! What a rollback and an undo refuse, with the words.
+
+use std::time::{Duration, Instant};
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::snapback::Snapback;
+
+const SPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: cozy-system}}";
+
+fn map(name: &str, value: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: cozy-system}}, data: {{a: '{value}'}}}}"
+    )
+}
+
+/// A cluster with a snapshot of before, and something that changed since.
+fn changed() -> (ControlPlane, Snapback) {
+    let cluster = ControlPlane::start(&Options::default());
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    cluster.apply(SPACE);
+    cluster.apply(&map("version", "1"));
+    snapback.ok(&["init"]);
+    (cluster, snapback)
+}
+
+#[test]
+fn what_is_no_way_back_is_refused_before_anything_is_changed() {
+    let (cluster, snapback) = changed();
+    assert_snapshot!(snapback.run(&["rollback"]).all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: no snapshot of this cluster has the label pre-upgrade
+    hint: `snapback snapshots` lists what there is, and `snapback rollback NUMBER` goes back to one of them
+    hint: before an upgrade, `snapback backup --label pre-upgrade` takes one
+    ");
+    assert_snapshot!(snapback.run(&["undo"]).all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: there is no rollback of this cluster to undo
+    hint: `snapback snapshots` lists what there is, and `snapback restore NUMBER` goes back to one of them
+    ");
+    snapback.ok(&["backup", "--only", "cm", "--label", "pre-upgrade", "--quiet"]);
+    let run = snapback.run(&["rollback"]);
+    assert_eq!(run.code, 4);
+    assert!(run.stderr.contains("(pre-upgrade, "), "{}", run.stderr);
+    assert!(run.stderr.contains("does not hold the whole cluster, and there is no other one"), "{}", run.stderr);
+    assert_eq!(snapback.run(&["rollback", "--scope", "tenants"]).code, 2);
+    snapback.ok(&["backup", "--label", "pre-upgrade"]);
+    assert_snapshot!(snapback.run(&["rollback", "--force", "nonsense", "--quiet"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: the never-list has no rule `nonsense`
+    hint: `snapback restore --never-list` lists the rules
+    ");
+
+    // Nobody to ask, and a plan that was read and is another one now.
+    cluster.apply(&map("version", "2"));
+    let run = snapback.run(&["rollback", "--scope", "namespace=cozy-system", "--quiet"]);
+    assert_eq!(run.code, 4);
+    assert_snapshot!(run.stderr, @r"
+    error: the rollback changes the cluster and there is no terminal to ask on; nothing was changed
+    hint: run `snapback rollback 2 --scope namespace=cozy-system --yes`
+    ");
+    snapback.ok(&["rollback", "--plan-out", "plan.json"]);
+    assert_eq!(
+        snapback.run(&["rollback", "--plan-out", "plan.json"]).code,
+        1,
+        "a plan is not written over another file"
+    );
+    let plan = std::fs::read_to_string(snapback.home().join("plan.json")).unwrap();
+    assert!(plan.contains("cozy-system/version.json") && !plan.contains("\"data\""), "{plan}");
+    cluster.apply(&map("added", "2"));
+    assert_snapshot!(snapback.run(&["rollback", "--plan", "plan.json", "--yes", "--quiet"]).all(), @r"
+    exit 10
+    --- stdout
+    --- stderr
+    error: the plan does not fit the cluster any more; nothing was changed
+    caused by: new: delete configmaps cozy-system/added
+    hint: make a new plan with --plan-out, and read it
+    ");
+    std::fs::write(snapback.home().join("no-plan.json"), "{}").unwrap();
+    assert_snapshot!(snapback.run(&["rollback", "--plan", "no-plan.json", "--quiet"]).all(), @r"
+    exit 2
+    --- stdout
+    --- stderr
+    error: `no-plan.json` cannot be used
+    caused by: it is not a plan that `--plan-out` wrote
+    caused by: missing field `format` at line 1 column 2
+    ");
+    cluster.kubectl(&["delete", "configmap", "added", "-n", "cozy-system"]);
+
+    // Somebody else works on the cluster.
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "snapback", "namespace": "kube-system"},
+        "spec": {"holderIdentity": "20991231T000000Z-00000000", "leaseDurationSeconds": 3600,
+            "renewTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()}});
+    cluster.apply(&lease.to_string());
+    let run = snapback.run(&["rollback", "--plan", "plan.json", "--yes", "--quiet"]);
+    assert_eq!(run.code, 6, "{}", run.all());
+    assert!(run.stderr.contains("transaction `20991231T000000Z-00000000` works on this cluster"), "{}", run.stderr);
+    cluster.kubectl(&["delete", "lease", "snapback", "-n", "kube-system"]);
+
+    // What was reviewed is what runs.
+    let done = snapback.run(&["rollback", "--plan", "plan.json", "--yes", "--no-wait"]);
+    assert_eq!(done.code, 0, "{}", done.all());
+    assert!(done.stdout.contains("proven: no unexplained difference"), "{}", done.stdout);
+    assert_eq!(cluster.kubectl(&["get", "cm", "version", "-n", "cozy-system", "-o", "jsonpath={.data.a}"]), "1");
+    assert!(cluster.kubectl(&["get", "lease", "snapback", "-n", "kube-system", "--ignore-not-found"]).is_empty());
+
+    // A snapshot that is damaged is no way back.
+    cluster.apply(&map("version", "3"));
+    for pack in walkdir::WalkDir::new(snapback.repository().join("packs")).into_iter().filter_map(Result::ok) {
+        if pack.file_type().is_file() {
+            let mut bytes = std::fs::read(pack.path()).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::remove_file(pack.path()).unwrap();
+            std::fs::write(pack.path(), bytes).unwrap();
+        }
+    }
+    let run = snapback.run(&["rollback", "--yes"]);
+    assert_eq!(run.code, 5, "{}", run.all());
+    assert!(run.stderr.contains("error: snapshot #2 is damaged; nothing was changed"), "{}", run.stderr);
+}
+
+#[test]
+fn what_was_begun_is_finished_before_anything_else_and_never_turned_into_another() {
+    let (cluster, snapback) = changed();
+    snapback.ok(&["backup", "--label", "pre-upgrade"]);
+    for number in 0..20 {
+        cluster.apply(&map(&format!("added-{number}"), "2"));
+    }
+    cluster.apply(&map("version", "2"));
+    let mut child = snapback.command(&["rollback", "--yes", "--no-wait"]).spawn().unwrap();
+    let journals = snapback.repository().join("journal");
+    let records = || {
+        walkdir::WalkDir::new(&journals)
+            .into_iter()
+            .filter_map(Result::ok)
+            .filter(|file| file.file_type().is_file())
+            .count()
+    };
+    let started = Instant::now();
+    while records() < 2 && child.try_wait().unwrap().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it never began");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(records() >= 1);
+
+    for other in
+        [&["undo", "--yes"][..], &["rollback", "1", "--yes"], &["rollback", "--dry-run"], &["restore", "1", "--yes"]]
+    {
+        let run = snapback.run(other);
+        assert_eq!(run.code, 4, "{other:?} {}", run.all());
+        assert!(run.stderr.contains("is not finished"), "{}", run.stderr);
+        assert!(run.stderr.contains("hint: `snapback rollback` finishes it"), "{}", run.stderr);
+    }
+    let run = snapback.run(&["rollback", "--no-wait"]);
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert!(run.stderr.contains("note: going on with the rollback to snapshot #1 ("), "{}", run.stderr);
+    assert_eq!(cluster.kubectl(&["get", "cm", "version", "-n", "cozy-system", "-o", "jsonpath={.data.a}"]), "1");
+    let undone = snapback.run(&["undo", "--yes", "--no-wait"]);
+    assert_eq!(undone.code, 0, "{}", undone.all());
+    assert_eq!(cluster.kubectl(&["get", "cm", "version", "-n", "cozy-system", "-o", "jsonpath={.data.a}"]), "2");
+}
