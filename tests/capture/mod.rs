@@ -7,7 +7,6 @@ mod full_disk;
 mod hard_cases;
 mod in_a_pod;
 mod list_answers;
-mod load_balancer;
 mod lost_types;
 mod oidc;
 mod oidc_issuer;

@@ -8,11 +8,11 @@ use k8s_openapi::ByteString;
 use serde_json::json;
 use snapback::cluster::Cluster;
 
-use super::load_balancer::LoadBalancer;
 use super::taking::{connect, connect_with, create, only, take, take_after};
 use super::turns::{Writer, is_one_state, prepare, turns_of};
 use crate::harness::audit::AuditEvent;
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::load_balancer::LoadBalancer;
 
 /// Enough for several pages, whatever their limit.
 const MANY: usize = 1500;

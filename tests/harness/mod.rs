@@ -6,6 +6,7 @@ pub mod audit;
 pub mod control_plane;
 pub mod fighting;
 pub mod https_stand_in;
+pub mod load_balancer;
 pub mod own_mounts;
 pub mod proxmox;
 pub mod snapback;

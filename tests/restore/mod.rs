@@ -17,5 +17,7 @@ mod random;
 mod refusals;
 pub(crate) mod site;
 mod storage_versions;
+mod storage_versions_load;
+mod storage_versions_servers;
 mod storage_versions_steps;
 mod storage_versions_type;

@@ -9,6 +9,15 @@ use super::storage_versions_type::{
 };
 use crate::harness::control_plane::Options;
 
+#[tokio::test(flavor = "multi_thread")]
+async fn types_come_back_to_the_storage_version_of_the_snapshot() {
+    let site = Site::start(Options::default()).await;
+    site.post("/api/v1/namespaces", json!({"metadata": {"name": "tenant"}})).await;
+    an_upgrade_to_another_storage_version_is_undone_and_redone(&site).await;
+    a_dead_webhook_and_a_version_that_is_gone_take_two_rounds(&site).await;
+    an_added_type_goes_only_when_nothing_goes_with_it_or_on_request(&site).await;
+}
+
 /// What the older version knows of a spec.
 fn old_schema() -> Value {
     let port = json!({"type": "object", "properties": {"port": {"x-kubernetes-int-or-string": true}}});
@@ -39,12 +48,9 @@ fn new_spec() -> Value {
 
 /// By a conversion the whole way, in one round, since the upgraded cluster can be read at the snapshot's version. The
 /// fields that are lost are exactly those that the plan named, and the way back to the upgraded state brings them back.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_to_another_storage_version_is_undone_and_redone() {
-    let site = Site::start(Options::default()).await;
-    site.post("/api/v1/namespaces", json!({"metadata": {"name": "tenant"}})).await;
+async fn an_upgrade_to_another_storage_version_is_undone_and_redone(site: &Site) {
     let old = version("v1alpha1", true, &old_schema());
-    let own = Type::install(&site, "things", std::slice::from_ref(&old)).await;
+    let own = Type::install(site, "things", std::slice::from_ref(&old)).await;
     for name in ["kept", "edited", "deleted"] {
         own.post("v1alpha1", "default", name, &json!({"mode": "a", "size": 9_007_199_254_740_993_i64})).await;
         let status = format!("{}/status", own.object_url("v1alpha1", "default", name));
@@ -70,7 +76,7 @@ async fn an_upgrade_to_another_storage_version_is_undone_and_redone() {
     let upgraded = site.snapshot().await;
 
     let mine = options(&[&own], Some("tenant"));
-    let (_, plan) = plan_back(&site, &wanted, &mine).await;
+    let (_, plan) = plan_back(site, &wanted, &mine).await;
     let mut steps = actions(&plan);
     steps.sort();
     let (convert, path) = (format!("convert {}", own.crd_path()), |name: &str| own.path("default", name));
@@ -107,7 +113,7 @@ async fn an_upgrade_to_another_storage_version_is_undone_and_redone() {
     assert!(dangers[0].text.contains("is outside of what is restored and loses what v1alpha1 does not know: spec.any"));
 
     let newer = site.get(&own.object_url("v1", "tenant", "newer")).await.unwrap();
-    let (plans, _) = converge(&site, &wanted, &mine).await;
+    let (plans, _) = converge(site, &wanted, &mine).await;
     assert_eq!(plans.len(), 1, "one round: the cluster could be read at the snapshot's version");
     assert_eq!(own.crd().await["spec"], crd["spec"]);
     assert_eq!(own.crd().await["status"]["storedVersions"], json!(["v1alpha1"]));
@@ -129,7 +135,7 @@ async fn an_upgrade_to_another_storage_version_is_undone_and_redone() {
     assert_eq!(after["metadata"]["uid"], newer["metadata"]["uid"]);
 
     // Undo: what was dropped was not lost.
-    let (plans, _) = converge(&site, &upgraded, &options(&[&own], None)).await;
+    let (plans, _) = converge(site, &upgraded, &options(&[&own], None)).await;
     assert!(plans.len() <= 2, "{plans:#?}");
     let redone = site.get(&own.object_url("v1", "tenant", "newer")).await.unwrap();
     assert_eq!(redone["spec"], newer["spec"]);
@@ -137,12 +143,10 @@ async fn an_upgrade_to_another_storage_version_is_undone_and_redone() {
 
 /// Nobody answers for the conversion, and the snapshot's version is not served any more: objects are compared after
 /// their type was converted.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dead_webhook_and_a_version_that_is_gone_take_two_rounds() {
-    let site = Site::start(Options::default()).await;
+async fn a_dead_webhook_and_a_version_that_is_gone_take_two_rounds(site: &Site) {
     let old = |storage| version("v1alpha1", storage, &open());
-    let dead = Type::install(&site, "orphans", &[old(true)]).await;
-    let gone = Type::install(&site, "ghosts", &[old(true)]).await;
+    let dead = Type::install(site, "orphans", &[old(true)]).await;
+    let gone = Type::install(site, "ghosts", &[old(true)]).await;
     for own in [&dead, &gone] {
         for name in ["kept", "edited"] {
             own.post("v1alpha1", "default", name, &json!({"size": 1})).await;
@@ -163,7 +167,7 @@ async fn a_dead_webhook_and_a_version_that_is_gone_take_two_rounds() {
     site.until(async || site.cluster.get(&list).await.is_err()).await;
 
     let both = options(&[&dead, &gone], None);
-    let (_, plan) = plan_back(&site, &wanted, &both).await;
+    let (_, plan) = plan_back(site, &wanted, &both).await;
     assert_eq!(actions(&plan), [format!("convert {}", gone.crd_path()), format!("convert {}", dead.crd_path())]);
     let later: Vec<_> = plan.skipped.iter().map(|skipped| &skipped.reason).collect();
     // Three objects differ as they are; of the type that nobody can read all of the snapshot's seem to be missing.
@@ -172,7 +176,7 @@ async fn a_dead_webhook_and_a_version_that_is_gone_take_two_rounds() {
     assert!(problem.contains("conversion webhook"), "{problem}");
     assert!(storage_of(&plan.actions[1].operation).needs_its_own_consent());
 
-    let (plans, _) = converge(&site, &wanted, &both).await;
+    let (plans, _) = converge(site, &wanted, &both).await;
     assert_eq!(plans.len(), 2);
     let mut second = actions(&plans[1]);
     second.sort();
@@ -186,15 +190,12 @@ async fn a_dead_webhook_and_a_version_that_is_gone_take_two_rounds() {
 }
 
 /// A CRD that the upgrade added goes when nothing would go with it.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_added_type_goes_only_when_nothing_goes_with_it_or_on_request() {
-    let site = Site::start(Options::default()).await;
-    site.post("/api/v1/namespaces", json!({"metadata": {"name": "tenant"}})).await;
+async fn an_added_type_goes_only_when_nothing_goes_with_it_or_on_request(site: &Site) {
     let wanted = site.snapshot().await;
     let versions = [version("v1", true, &open())];
-    let empty = Type::install(&site, "empties", &versions).await;
-    let own = Type::install(&site, "owns", &versions).await;
-    let used = Type::install(&site, "used", &versions).await;
+    let empty = Type::install(site, "empties", &versions).await;
+    let own = Type::install(site, "owns", &versions).await;
+    let used = Type::install(site, "used", &versions).await;
     for kind in [&own, &used] {
         kind.post("v1", "default", "mine", &json!({})).await;
     }
@@ -204,7 +205,7 @@ async fn an_added_type_goes_only_when_nothing_goes_with_it_or_on_request() {
     let types = [&empty, &own, &used];
     let mut keeping = options(&types, Some("tenant"));
     keeping.added_types = AddedTypes::KeepInUse;
-    let (plans, proof) = converge(&site, &wanted, &keeping).await;
+    let (plans, proof) = converge(site, &wanted, &keeping).await;
     assert_eq!(plans.len(), 1);
     let kept: Vec<_> = plans[0].skipped.iter().map(|skipped| (skipped.path.as_str(), &skipped.reason)).collect();
     assert_eq!(kept, [(used.crd_path().as_str(), &SkipReason::TypeInUse { objects: Some(2) })]);
@@ -216,10 +217,10 @@ async fn an_added_type_goes_only_when_nothing_goes_with_it_or_on_request() {
     assert_eq!(explained.by, [Allowed::TypeInUse]);
 
     // An object that comes between the plan and its turn keeps the type.
-    let late = Type::install(&site, "lates", &versions).await;
+    let late = Type::install(site, "lates", &versions).await;
     let mut keeping = options(&[&late], None);
     keeping.added_types = AddedTypes::KeepInUse;
-    let (live, plan) = plan_back(&site, &wanted, &keeping).await;
+    let (live, plan) = plan_back(site, &wanted, &keeping).await;
     assert_eq!(actions(&plan), [format!("delete {}", late.crd_path())]);
     late.post("v1", "tenant", "late", &json!({})).await;
     let silent = snapback::progress::Silent;
@@ -228,7 +229,7 @@ async fn an_added_type_goes_only_when_nothing_goes_with_it_or_on_request() {
     assert!(site.get(&late.object_url("v1", "tenant", "late")).await.is_some());
 
     // On request they all go.
-    converge(&site, &wanted, &options(&[&empty, &own, &used, &late], None)).await;
+    converge(site, &wanted, &options(&[&empty, &own, &used, &late], None)).await;
     for kind in [&used, &late] {
         site.until(async || site.get(&kind.url()).await.is_none()).await;
     }

@@ -119,6 +119,7 @@ async fn killed_between_any_two_steps_or_made_unreadable_the_same_restore_run_ag
         if killed_after == 1 {
             // In the middle of a pass: one object is written already.
             let url = own.object_url("v1alpha1", "default", "d");
+            site.until(async || site.cluster.get(&url).await.is_ok()).await;
             let object = site.get(&url).await.unwrap();
             site.send(Method::PUT, &url, Some(object)).await;
         }

@@ -27,7 +27,7 @@ use crate::restore::write_recipe::put_body;
 const MOST_STEPS: u32 = 40;
 /// How often the wanted CRD is tried before the union stays.
 const MOST_TRIES: u32 = 3;
-/// How often a list is repeated while the API server opens the type's storage anew.
+/// How often a list, or a pass over all objects, is repeated while the API server opens the type's storage anew.
 const OPENING: u32 = 10;
 /// Between two such lists.
 const OPENING_PAUSE: Duration = Duration::from_millis(500);
@@ -63,6 +63,7 @@ pub struct Conversion<'a> {
     named: BTreeSet<String>,
     steps: u32,
     tries: u32,
+    unread: u32,
     problem: Option<String>,
 }
 
@@ -90,6 +91,7 @@ impl<'a> Conversion<'a> {
             named: BTreeSet::new(),
             steps: 0,
             tries: 0,
+            unread: 0,
             problem: None,
         }
     }
@@ -197,11 +199,16 @@ impl<'a> Conversion<'a> {
         let rewritten = match rewriting.until_still().await {
             Err(StorageError::Unreadable { crd, problem }) => {
                 // With another version in the union the objects may be readable.
-                return if self.learn(&problem, &group) {
-                    Ok(Taken::Overtaken)
-                } else {
-                    Err(StorageError::Unreadable { crd, problem })
-                };
+                if self.learn(&problem, &group) {
+                    return Ok(Taken::Overtaken);
+                }
+                // A server may still read with the conversion that the union has set aside.
+                self.unread += 1;
+                if self.unread >= OPENING {
+                    return Err(StorageError::Unreadable { crd, problem });
+                }
+                tokio::time::sleep(OPENING_PAUSE).await;
+                return Ok(Taken::Overtaken);
             }
             other => other?,
         };

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
 
 /// It ends with the test's runtime.
-pub(super) struct LoadBalancer {
+pub struct LoadBalancer {
     address: SocketAddr,
     line: Arc<Line>,
 }
@@ -27,7 +27,7 @@ struct Line {
 
 impl LoadBalancer {
     /// Starts one in front of these servers, URLs of 127.0.0.1.
-    pub(super) async fn start(servers: &[&str]) -> Self {
+    pub async fn start(servers: &[&str]) -> Self {
         let servers: Vec<String> = servers.iter().map(|url| url.rsplit_once('/').unwrap().1.to_owned()).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -49,29 +49,29 @@ impl LoadBalancer {
         Self { address, line }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
     /// How many bytes came from the servers.
-    pub(super) fn passed(&self) -> u64 {
+    pub fn passed(&self) -> u64 {
         self.line.passed.load(Ordering::Relaxed)
     }
 
     /// Holds everything up once so many more bytes have come.
-    pub(super) fn hold_after(&self, bytes: u64) {
+    pub fn hold_after(&self, bytes: u64) {
         self.line.hold_after.store(self.passed() + bytes, Ordering::Relaxed);
     }
 
     /// Waits until everything is held up.
-    pub(super) async fn until_held(&self) {
+    pub async fn until_held(&self) {
         while !self.line.is_held() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     /// Lets everything go on.
-    pub(super) fn release(&self) {
+    pub fn release(&self) {
         self.line.released.store(true, Ordering::Relaxed);
     }
 }
