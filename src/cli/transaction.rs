@@ -15,7 +15,7 @@ use snapback::journal::{
     list,
 };
 use snapback::maintain::verify::verify_snapshot;
-use snapback::restore::quiesce::{dead_backends, find};
+use snapback::restore::quiesce::{self, dead_backends, find};
 use snapback::restore::{
     AddedTypes, Lease, LeaseError, LeaseOptions, Plan, Predecessor, RestoreError, RestoreOptions, RollbackScope, Wait,
     changed_outside, needed_rights, never_list, plan,
@@ -141,7 +141,10 @@ impl<'a> Site<'a> {
         if !output.is_json() {
             text::preview(output, intended, &self.cluster, &plan, &preview);
         }
-        let missing = rights::missing(output, &self.cluster, &needed_rights(&plan)).await?;
+        let held = preview.dead.iter().map(|dead| &dead.item).chain(preview.holds.iter().map(|hold| &hold.item));
+        let mut needed = needed_rights(&plan);
+        needed.extend(quiesce::needed_rights(held, &LeaseOptions::default()));
+        let missing = rights::missing(output, &self.cluster, &needed).await?;
         let mut result = text::preview_document(intended, &self.cluster, &plan, &preview);
         if let Some(fields) = result.as_object_mut() {
             fields.insert("dryRun".to_owned(), (consent.dry_run || plan_out.is_some()).into());

@@ -204,7 +204,8 @@ pub enum Event {
         /// Its name.
         crd: String,
     },
-    /// Seen: a plan made from the cluster as it is has nothing to do.
+    /// Seen: a plan made from the cluster as it is has nothing to do, or nothing that had any effect when it was done
+    /// before.
     Converged {
         /// Rounds that it took.
         rounds: u32,

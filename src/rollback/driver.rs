@@ -46,6 +46,8 @@ pub(super) struct Driver<'a> {
     pub(super) wanted: SnapshotTree,
     /// What of it. Told from the two snapshots, so that it is the same after a kill.
     pub(super) scope: Selection,
+    /// What fights, from the top down: the same for the whole transaction, so it is looked for once in a process.
+    pub(super) fighting: Option<Vec<Held>>,
     pub(super) report: Report,
     /// What could not be started again by this process, with the reasons.
     pub(super) stuck: Vec<(Held, String)>,
@@ -69,8 +71,8 @@ pub async fn drive(
     let wanted = tree(repository, journal, &journal.state().wanted().clone()).await?;
     let scope: RollbackScope = journal.state().begun().scope.parse()?;
     let scope = scope.selection(&before, &wanted).await?;
-    let (report, stuck) = (Report::default(), Vec::new());
-    Driver { cluster, journal, settings, progress, before, wanted, scope, report, stuck }.run().await
+    let (fighting, report, stuck) = (None, Report::default(), Vec::new());
+    Driver { cluster, journal, settings, progress, before, wanted, scope, fighting, report, stuck }.run().await
 }
 
 /// Ends a transaction whose snapshot of now could not be taken: nothing was changed, and nobody is to go on with it.

@@ -36,11 +36,7 @@ impl Driver<'_> {
             return self.give_up(Reason::PlanStale {}).await;
         }
         let is_held = |item: &Held| held.iter().any(|held| held.item == *item);
-        let holds = find(&self.before, &self.wanted, &self.settings.extra).await?;
-        let fighting: Vec<Held> = holds.into_iter().map(|hold| hold.item).collect();
-        let dead = dead_backends(self.cluster, &fighting).await?;
-        // First of all what would refuse the very writes that stop the others.
-        let next = dead.into_iter().map(|dead| dead.item).chain(fighting).find(|item| !is_held(item));
+        let next = self.fighting().await?.into_iter().find(|item| !is_held(item));
         if let Some(item) = next {
             let was = prior(&self.before, &item).await?;
             self.say(Event::Stopping { item: item.clone(), was: was.clone() }).await?;
@@ -53,6 +49,19 @@ impl Driver<'_> {
             }
         }
         self.say(Event::Quiet {}).await
+    }
+
+    /// Everything that has to be held, in its order.
+    async fn fighting(&mut self) -> Result<Vec<Held>, RollbackError> {
+        if let Some(known) = &self.fighting {
+            return Ok(known.clone());
+        }
+        let holds = find(&self.before, &self.wanted, &self.settings.extra).await?;
+        let fighting: Vec<Held> = holds.into_iter().map(|hold| hold.item).collect();
+        let dead = dead_backends(self.cluster, &fighting).await?;
+        // First of all what would refuse the very writes that stop the others.
+        let all: Vec<Held> = dead.into_iter().map(|dead| dead.item).chain(fighting).collect();
+        Ok(self.fighting.insert(all).clone())
     }
 
     /// One that cannot be stopped would undo the restore: nothing of it is begun.

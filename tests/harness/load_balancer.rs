@@ -1,6 +1,8 @@
 //! A TCP load balancer, as it stands in front of several API servers: each new connection goes to the next server that
 //! takes it. It can hold everything up after so many bytes, so that a test can do something at that very moment.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails fails the test")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
