@@ -349,3 +349,40 @@ async fn a_namespace_that_an_api_server_nobody_has_holds_up_says_so() {
     site.options.patience = std::time::Duration::from_secs(240);
     site.restore(&without_it, Wait::Skip).await;
 }
+
+/// The volume controller lets go of a volume a moment after its claim is gone, perhaps after the plan was made; and a
+/// volume lies in no namespace, so that it is not selected with its claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_comes_back_brings_its_volume_along() {
+    let site = Site::in_namespace("volume-late").await;
+    let (volume, claims) =
+        ("/api/v1/persistentvolumes/pv-late", "/api/v1/namespaces/volume-late/persistentvolumeclaims");
+    let size = json!({"storage": "1Gi"});
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": "pv-late",
+            "resources": {"requests": size}}});
+    let claim = site.post(claims, claim).await;
+    let reference = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "volume-late",
+        "name": "data", "uid": claim["metadata"]["uid"]});
+    let made = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-late"},
+        "spec": {"capacity": size, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "", "hostPath": {"path": "/tmp/late"}, "claimRef": reference}});
+    site.post("/api/v1/persistentvolumes", made).await;
+    let wanted = site.snapshot().await;
+
+    let data = format!("{claims}/data");
+    site.patch(&data, json!({"metadata": {"finalizers": null}})).await;
+    site.remove(&data).await;
+    let restored = site.try_restore(&wanted, Wait::Skip).await;
+    assert_eq!(
+        actions(&restored.plan),
+        [
+            "update cluster/core/persistentvolumes/_/pv-late.json",
+            "create cluster/core/persistentvolumeclaims/volume-late/data.json"
+        ]
+    );
+    // It waits for whoever has the claim's name; the old UID would make the new claim a lost one.
+    assert_eq!(site.get(volume).await.unwrap()["spec"]["claimRef"]["uid"], json!(null));
+    site.patch(volume, json!({"metadata": {"finalizers": null}})).await;
+    site.delete(volume).await;
+}
