@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use snapback::cluster::{Cluster, ClusterError};
 use snapback::journal::{
-    Begun, Event, JournalError, OpenJournal, Outcome, Purpose, SnapshotName, Summary, Todo, TransactionId, TwoCopies,
-    list,
+    Begun, Event, Held, JournalError, OpenJournal, Outcome, Purpose, SnapshotName, Summary, Todo, TransactionId,
+    TwoCopies, list,
 };
 use snapback::maintain::verify::verify_snapshot;
 use snapback::restore::quiesce::{self, dead_backends, find};
@@ -252,7 +252,7 @@ impl<'a> Site<'a> {
         }
         let scope = intended.scope.selection(&live.tree, &wanted).await.map_err(restore_failure)?;
         let outside = changed_outside(&live.tree, &wanted, &scope).await.map_err(restore_failure)?;
-        let holds = find(&live.tree, &wanted, &[]).await.map_err(restore_failure)?;
+        let holds = find(&live.tree, &wanted, &self.named()?).await.map_err(restore_failure)?;
         let items: Vec<_> = holds.iter().map(|hold| hold.item.clone()).collect();
         let dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
         let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
@@ -267,6 +267,14 @@ impl<'a> Site<'a> {
         let plan = plan(&self.cluster, &live.tree, &wanted, &options, &shown).await.map_err(restore_failure)?;
         drop(shown);
         Ok((plan, Preview { holds, dead, outside }, unreadable))
+    }
+
+    /// What the configuration names to be held still.
+    fn named(&self) -> Result<Vec<Held>, Failure> {
+        let named = self.session.config.rollback.hold.iter().map(|text| text.parse::<Held>());
+        named
+            .collect::<Result<_, _>>()
+            .map_err(|error| Failure::of(Exit::Usage, &error).hint("it stands in `rollback.hold` of the configuration"))
     }
 
     fn reviewed(&self, intended: &Intended, plan: Plan) -> ReviewedPlan {
@@ -349,7 +357,7 @@ impl<'a> Site<'a> {
             format!("`{again}` goes on with it"),
         );
         let wait = if consent.no_wait { Wait::Skip } else { Wait::Full };
-        let settings = Settings { extra: Vec::new(), patience: PATIENCE, wait, parallel: PARALLEL };
+        let settings = Settings { extra: self.named()?, patience: PATIENCE, wait, parallel: PARALLEL };
         let shown = Shown::new(output);
         let driven = drive(&self.opened.repository, &cluster, &mut journal, &settings, &shown).await;
         drop(shown);

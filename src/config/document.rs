@@ -21,6 +21,8 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// What of it.
     pub capture: CaptureConfig,
+    /// Rollbacks.
+    pub rollback: RollbackConfig,
     /// The etcd snapshot.
     pub etcd: Option<EtcdConfig>,
     /// Proxmox.
@@ -52,6 +54,15 @@ pub struct CaptureConfig {
     pub exclude: Vec<String>,
     /// Takes Events and Leases too. They change every few seconds and nobody restores them, so: false.
     pub events: bool,
+}
+
+/// Rollbacks.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RollbackConfig {
+    /// Whatever else re-applies the platform, as `deployment/NAMESPACE/NAME` or `statefulset/NAMESPACE/NAME`, from the top
+    /// down: a person's own GitOps tool, say. It is stopped first and started last. CozyStack and Flux need not be named.
+    pub hold: Vec<String>,
 }
 
 /// The etcd snapshot: exactly one of `endpoints`, `file` and `command`.

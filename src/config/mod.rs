@@ -12,6 +12,6 @@ mod load;
 mod secret;
 mod sources;
 
-pub use document::{CaptureConfig, ClusterConfig, Config, EtcdConfig, FolderConfig, ProxmoxConfig};
+pub use document::{CaptureConfig, ClusterConfig, Config, EtcdConfig, FolderConfig, ProxmoxConfig, RollbackConfig};
 pub use error::ConfigError;
 pub use secret::{Secret, SecretRef};
