@@ -18,6 +18,7 @@ mod decide;
 mod dependents;
 mod dry_run;
 mod error;
+pub mod helm;
 mod judge;
 mod lease;
 mod lease_record;

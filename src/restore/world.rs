@@ -26,7 +26,7 @@ use super::returning_types::{ReturningType, returning_types};
 
 /// The largest object that is read. An API server takes requests of 3 MiB; what it holds may be longer as JSON, six
 /// times at worst, where every byte of a text is escaped.
-const MOST_OBJECT_BYTES: u64 = 18 << 20;
+pub(super) const MOST_OBJECT_BYTES: u64 = 18 << 20;
 
 /// How many owners of owners are followed.
 const MOST_GENERATIONS: usize = 8;
