@@ -7,6 +7,7 @@ mod addresses;
 mod changes;
 mod dry_run;
 mod hard_objects;
+mod helm;
 mod hostile;
 mod lease;
 mod objects;
