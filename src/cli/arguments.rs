@@ -236,6 +236,7 @@ pub(crate) struct RestoreArguments {
     /// Print what a restore never touches, with the reasons
     #[arg(long, conflicts_with_all = [
         "snapshot", "dry_run", "yes", "no_wait", "force", "lose_fields", "delete_added_types", "from_another_cluster",
+        "allow_helm_upgrade",
     ])]
     pub(crate) never_list: bool,
     /// Touch what a rule of the never-list covers all the same; may be repeated
@@ -250,6 +251,9 @@ pub(crate) struct RestoreArguments {
     /// Restore a snapshot that was taken of another cluster
     #[arg(long)]
     pub(crate) from_another_cluster: bool,
+    /// Go on even though helm-controller would then install, upgrade or roll back releases by itself
+    #[arg(long)]
+    pub(crate) allow_helm_upgrade: bool,
 }
 
 /// What else the help of `rollback` says.
@@ -303,6 +307,9 @@ pub(crate) struct ConsentArguments {
     /// Do not watch for 90 seconds what garbage collection does to objects whose owners were made anew
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Go on even though helm-controller would then install, upgrade or roll back releases by itself
+    #[arg(long)]
+    pub(crate) allow_helm_upgrade: bool,
 }
 
 #[derive(Debug, Args)]

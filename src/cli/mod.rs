@@ -19,6 +19,7 @@ mod diff;
 mod export;
 mod field_text;
 mod heads;
+mod helm;
 mod history;
 mod init;
 mod interrupt;

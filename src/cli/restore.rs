@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
+use snapback::restore::helm::judge_plan;
 use snapback::restore::{
     AddedTypes, Plan, RestoreError, RestoreOptions, StoragePlan, Wait, apply, comparable_versions, needed_rights,
     never_list, plan, prove,
@@ -17,6 +18,7 @@ use super::arguments::RestoreArguments;
 use super::consent;
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
+use super::helm;
 use super::live::{Origin, Side};
 use super::plan_text;
 use super::progress::Shown;
@@ -54,6 +56,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
     let shown = Shown::new(session.output);
     let first = plan(&cluster, &live.tree, &wanted.tree, &options, &shown).await.map_err(restore_failure)?;
     drop(shown);
+    let verdicts = judge_plan(&live.tree, &wanted.tree, &first).await.map_err(restore_failure)?;
 
     let all_readable = unreadable.is_empty();
     let output = session.output;
@@ -66,6 +69,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
             cluster.context()
         ));
         plan_text::plan(output, &first);
+        helm::show(output, &verdicts);
     }
     let missing = rights::missing(output, &cluster, &needed_rights(&first)).await?;
     let mut result = json!({
@@ -74,10 +78,14 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
         "dryRun": arguments.dry_run,
         "notCompared": unreadable,
         "plan": plan_text::plan_document(&first),
+        "helm": helm::document(&verdicts),
         "missingRights": rights::document(&missing),
     });
     if arguments.dry_run || first.is_empty() {
         rights::warn(output, &cluster, &missing);
+        if !arguments.allow_helm_upgrade {
+            helm::warn(output, &verdicts);
+        }
         if output.is_json() {
             output.json("restore", result);
         } else {
@@ -96,6 +104,9 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
     }
     if !missing.is_empty() {
         return Err(rights::refusal(&cluster, &missing));
+    }
+    if !arguments.allow_helm_upgrade {
+        helm::refuse(&verdicts, is_part(session), &command(session, arguments, name))?;
     }
     if !arguments.yes {
         let question = "restore it so? a snapshot of what is there now is taken first";
@@ -145,6 +156,10 @@ async fn carry_out(
             "the cluster moved while you were reading the plan; nothing was changed",
         )
         .hint(format!("run `{}` again and read the new plan", command(session, arguments, snapshot.number))));
+    }
+    if !arguments.allow_helm_upgrade && second.live != first.live {
+        let verdicts = judge_plan(&live, &wanted.tree, &second).await.map_err(restore_failure)?;
+        helm::refuse(&verdicts, is_part(session), &command(session, arguments, snapshot.number))?;
     }
     let more = needed_rights(&second).difference(&needed_rights(first)).cloned().collect();
     let missing = rights::missing(output, cluster, &more).await?;
@@ -230,12 +245,18 @@ fn command(session: &Session<'_>, arguments: &RestoreArguments, snapshot: impl s
         ("lose-fields", arguments.lose_fields),
         ("delete-added-types", arguments.delete_added_types),
         ("from-another-cluster", arguments.from_another_cluster),
+        ("allow-helm-upgrade", arguments.allow_helm_upgrade),
     ] {
         if given {
             line.push_str(&format!(" --{option}"));
         }
     }
     line
+}
+
+/// Less than the snapshot holds was asked for.
+fn is_part(session: &Session<'_>) -> bool {
+    !session.everywhere.only.is_empty() || !session.everywhere.exclude.is_empty()
 }
 
 /// What a plan does, without what it is bound to.

@@ -15,6 +15,7 @@ use snapback::journal::{
     TwoCopies, list,
 };
 use snapback::maintain::verify::verify_snapshot;
+use snapback::restore::helm::judge_plan;
 use snapback::restore::quiesce::{self, dead_backends, find};
 use snapback::restore::{
     AddedTypes, Lease, LeaseError, LeaseOptions, Plan, Predecessor, RestoreError, RestoreOptions, RollbackScope, Wait,
@@ -30,6 +31,7 @@ use super::arguments::ConsentArguments;
 use super::consent;
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
+use super::helm;
 use super::live::{Origin, PARALLEL};
 use super::progress::Shown;
 use super::restore::{request_before, restore_failure};
@@ -165,6 +167,9 @@ impl<'a> Site<'a> {
             })
         } else if consent.dry_run {
             rights::warn(output, &self.cluster, &missing);
+            if !consent.allow_helm_upgrade {
+                helm::warn(output, &preview.helm);
+            }
             Some("dry run: nothing was changed".to_owned())
         } else {
             None
@@ -182,6 +187,9 @@ impl<'a> Site<'a> {
             return Err(rights::refusal(&self.cluster, &missing));
         }
         let command = format!("{}{}", intended.command, session.place_options());
+        if !consent.allow_helm_upgrade {
+            helm::refuse(&preview.helm, false, &command)?;
+        }
         if !consent.yes {
             let what = format!("the {}", text::purpose(intended.purpose));
             consent::ask(session, &what, "do it so? a snapshot of what is there now is taken first", &command).await?;
@@ -266,7 +274,8 @@ impl<'a> Site<'a> {
         let shown = Shown::new(session.output);
         let plan = plan(&self.cluster, &live.tree, &wanted, &options, &shown).await.map_err(restore_failure)?;
         drop(shown);
-        Ok((plan, Preview { holds, dead, outside }, unreadable))
+        let helm = judge_plan(&live.tree, &wanted, &plan).await.map_err(restore_failure)?;
+        Ok((plan, Preview { holds, dead, outside, helm }, unreadable))
     }
 
     /// What the configuration names to be held still.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
 use snapback::journal::{OpenJournal, Outcome, Purpose};
+use snapback::restore::helm::Verdict;
 use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started};
 use snapback::restore::{Applied, Plan};
 use snapback::rollback::Report;
@@ -12,6 +13,7 @@ use snapback::rollback::Report;
 use super::error::Failure;
 use super::exit::Exit;
 use super::field_text::printable;
+use super::helm;
 use super::output::{Output, Tone, first_of};
 use super::plan_text::{self, subject};
 use super::snapshots::{document, when};
@@ -29,6 +31,8 @@ pub(crate) struct Preview {
     pub(crate) dead: Vec<DeadBackend>,
     /// Objects outside the scope that changed since.
     pub(crate) outside: u64,
+    /// Releases that helm-controller will not leave alone.
+    pub(crate) helm: Vec<Verdict>,
 }
 
 /// `rollback`, `undo` or `restore`, in a sentence.
@@ -66,6 +70,7 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
         intended.scope,
     ));
     plan_text::plan(output, plan);
+    helm::show(output, &preview.helm);
     if !plan.is_empty() {
         for dead in &preview.dead {
             let calls: Vec<String> = dead.calls.iter().map(ToString::to_string).collect();
@@ -112,6 +117,7 @@ pub(crate) fn preview_document(intended: &Intended, cluster: &Cluster, plan: &Pl
         "context": cluster.context(),
         "scope": intended.scope.to_string(),
         "plan": plan_text::plan_document(plan),
+        "helm": helm::document(&preview.helm),
         "heldStill": holds,
         "setAside": dead,
         "changedOutside": preview.outside,

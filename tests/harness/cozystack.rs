@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rig::flux::HELM_CONTROLLER;
 use rig::seed::crds;
 use rig::toolchain::Toolchain;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::control_plane::{ControlPlane, Options, rig_command};
 use super::snapback::Snapback;
@@ -161,13 +161,41 @@ fn helm_controller_finds_nothing_to_do_after_an_upgrade_was_rolled_back() {
     control_plane.stop_server(HELM_CONTROLLER);
     control_plane.kubectl(&["delete", "configmap", "-n", "cozy-kubeovn", "kubeovn-configuration"]);
 
+    a_part_of_a_release_is_refused(&snapback);
     // No owner was recreated, so nothing is waited for.
-    snapback.ok(&["restore", "latest", "--yes", "--no-wait"]);
+    let restored = snapback.ok(&["restore", "latest", "--yes", "--no-wait"]);
+    assert!(!restored.all().contains("helm-controller"), "{}", restored.all());
     control_plane.start_server(HELM_CONTROLLER);
     wait_until_in_sync(&control_plane, releases);
     let payloads = control_plane.kubectl(&["get", "secrets", "-n", "cozy-cilium", "-o", "name"]);
     assert!(payloads.contains("release.v1.cilium.v1") && !payloads.contains("release.v1.cilium.v2"), "{payloads}");
     wait_for_release(&control_plane, 1);
+}
+
+/// The HelmRelease without what Helm stored of it: helm-controller would take the newer stored release for another's.
+fn a_part_of_a_release_is_refused(snapback: &Snapback) {
+    let part = ["restore", "latest", "--no-wait", "--only", "helmreleases.helm.toolkit.fluxcd.io/cozy-cilium/cilium"];
+    let with = |more: &[&'static str]| [&part[..], more].concat();
+    let finding = "helm-controller would upgrade cozy-cilium/cilium, which is unmanaged: its status tells of release 1, \
+                   the newest stored one is 2";
+    let dry = snapback.ok(&with(&["--dry-run"]));
+    assert!(dry.stdout.contains(&format!("\n  ! {finding}\n")), "{}", dry.all());
+    assert!(dry.stderr.contains("warning: helm-controller would not leave all releases alone"), "{}", dry.all());
+    let release = "cozy-cilium/cilium";
+    let verdict = json!([{"release": release, "inSnapshot": "in-sync", "now": "in-sync", "after": "unmanaged",
+        "text": finding.split_once("which is ").unwrap().1, "then": "upgrade", "refused": true}]);
+    assert_eq!(snapback.json(&with(&["--dry-run"]))["helm"], verdict);
+
+    let refused = snapback.run(&with(&["--yes"]));
+    assert_eq!(refused.code, 4, "{}", refused.all());
+    let said = |text: &str| assert!(refused.stderr.contains(text), "{text}: {}", refused.all());
+    said("error: after this restore helm-controller would not leave 1 release alone; nothing was changed\n");
+    said(&format!("caused by: {finding}\n"));
+    said("hint: a HelmRelease, its HelmChart and its secrets `sh.helm.release.v1.*` are of one moment");
+    said("cozy-cilium/cilium --allow-helm-upgrade` restores it so\n");
+    assert_eq!(snapback.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 1, "nothing was changed");
+    let allowed = snapback.ok(&with(&["--yes", "--allow-helm-upgrade"]));
+    assert!(allowed.stdout.contains(finding), "{}", allowed.all());
 }
 
 /// Waits until the newest release of cilium has this number.

@@ -103,7 +103,10 @@ impl HelmView {
         for action in actions {
             let is_written = match action.operation {
                 Operation::Create { .. } | Operation::Recreate { .. } | Operation::Update { .. } => true,
-                Operation::Release { .. } | Operation::Readopt { .. } | Operation::Delete { .. } => false,
+                Operation::Convert { .. }
+                | Operation::Release { .. }
+                | Operation::Readopt { .. }
+                | Operation::Delete { .. } => false,
             };
             if let Some(coming) = wanted.objects.get(&action.path).filter(|_| is_written) {
                 objects.insert(action.path.clone(), Arc::clone(coming));
