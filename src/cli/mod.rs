@@ -45,5 +45,6 @@ mod transaction;
 mod transaction_text;
 mod tree_path;
 mod undo;
+mod unfinished;
 mod verify;
 mod version;

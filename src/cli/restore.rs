@@ -29,7 +29,7 @@ use super::snapshot_name::{BEFORE_RESTORE, SnapshotName};
 use super::snapshots::{document, when};
 use super::table;
 use super::taking::{Request, take};
-use super::transaction::refuse_unfinished;
+use super::unfinished::refuse_unfinished;
 
 /// Restores, or shows what a restore would do.
 pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> Result<Exit, Failure> {

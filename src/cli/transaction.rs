@@ -9,21 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use snapback::cluster::{Cluster, ClusterError};
+use snapback::cluster::Cluster;
 use snapback::journal::{
-    Begun, Event, Held, JournalError, OpenJournal, Outcome, Purpose, SnapshotName, Summary, Todo, TransactionId,
-    TwoCopies, list,
+    Begun, Event, Held, OpenJournal, Outcome, Purpose, SnapshotName, Summary, Todo, TransactionId, TwoCopies, list,
 };
 use snapback::maintain::verify::verify_snapshot;
 use snapback::restore::helm::judge_plan;
 use snapback::restore::quiesce::{self, dead_backends, find};
 use snapback::restore::{
-    AddedTypes, Lease, LeaseError, LeaseOptions, Plan, Predecessor, RestoreError, RestoreOptions, RollbackScope, Wait,
+    AddedTypes, Lease, LeaseError, LeaseOptions, Plan, Predecessor, RestoreOptions, RollbackScope, Wait,
     changed_outside, needed_rights, never_list, plan,
 };
-use snapback::rollback::{
-    DELETE_ADDED_TYPES, LOSE_FIELDS, Report, ReviewedPlan, RollbackError, Settings, abandon, agreed, drive,
-};
+use snapback::rollback::{DELETE_ADDED_TYPES, LOSE_FIELDS, Report, ReviewedPlan, Settings, abandon, agreed, drive};
 use snapback::snapshot::{Scope, Selection};
 use snapback::store::Snapshot;
 
@@ -42,6 +39,7 @@ use super::snapshots::document;
 use super::state;
 use super::taking::take;
 use super::transaction_text::{self as text, Preview};
+use super::unfinished::{beginning, journal_failure, not_finished, rollback_failure};
 use super::version::TOOL;
 
 /// How long one thing may take to stop, to be deleted or to be accepted.
@@ -158,7 +156,7 @@ impl<'a> Site<'a> {
             write_plan(path, &self.reviewed(intended, plan.clone()))?;
             let path = super::advice::shell_word(&path.to_string_lossy());
             Some(format!("the plan was written; `snapback rollback --plan {path}` does it, nothing was changed"))
-        } else if plan.is_empty() {
+        } else if plan.only_reports() {
             let alone = plan.out_of_reach();
             Some(match (alone, unreadable.is_empty()) {
                 (0, true) => "nothing to do: everything in this scope is as it was".to_owned(),
@@ -265,7 +263,6 @@ impl<'a> Site<'a> {
         let dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
         let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
         let mut options = RestoreOptions::new(scope.within(readable));
-        options.running = true;
         let is_rule = |name: &&String| never_list().iter().any(|rule| rule.name == name.as_str());
         options.force_kinds = intended.force.iter().filter(is_rule).cloned().collect();
         if intended.agrees_to(DELETE_ADDED_TYPES) {
@@ -388,38 +385,6 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Refuses to change a cluster on which a transaction is not finished.
-pub(crate) async fn refuse_unfinished(
-    session: &Session<'_>,
-    opened: &Opened,
-    cluster: &Cluster,
-) -> Result<(), Failure> {
-    let Some(folder) = state::place("journals", opened.repository.id()) else { return Ok(()) };
-    let identity = cluster.identity().await?;
-    let summaries = list(&folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(&error))?;
-    match summaries.iter().find(|summary| summary.may_be_unfinished(&identity)) {
-        Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(unfinished)?)),
-        None => Ok(()),
-    }
-}
-
-/// How a transaction began.
-fn beginning(unfinished: &Summary) -> Result<Begun, Failure> {
-    match (&unfinished.first, &unfinished.newest) {
-        (Ok(first), Ok(_)) => match &first.event {
-            Event::Begun(begun) => Ok(begun.clone()),
-            _ => Err(Failure::new(Exit::Damaged, format!("transaction {} has no beginning", unfinished.transaction))),
-        },
-        (Err(error), _) | (_, Err(error)) => Err(journal_failure(error)),
-    }
-}
-
-fn not_finished(session: &Session<'_>, transaction: &TransactionId, begun: &Begun) -> Failure {
-    let (what, command) = (text::purpose(begun.purpose), text::command(begun.purpose));
-    let text = format!("the {what} to snapshot {} (transaction {transaction}) is not finished", begun.wanted);
-    Failure::new(Exit::Refused, text).hint(format!("`{command}{}` finishes it", session.place_options()))
-}
-
 fn exit(purpose: Purpose, report: &Report) -> Result<Exit, Failure> {
     Ok(match &report.outcome {
         Some(Outcome::Done {}) => Exit::Done,
@@ -455,34 +420,4 @@ fn write_plan(path: &Path, plan: &ReviewedPlan) -> Result<(), Failure> {
     std::io::Write::write_all(&mut file, &bytes).map_err(|error| failed(&error))?;
     file.persist_noclobber(path).map_err(|error| failed(&error.error))?;
     Ok(())
-}
-
-/// What is wrong with a journal, and what to do.
-pub(crate) fn journal_failure(error: &JournalError) -> Failure {
-    let exit = match error {
-        JournalError::Busy { .. } | JournalError::Taken { .. } => Exit::Held,
-        JournalError::Conflict { .. } | JournalError::Unreliable { .. } => Exit::Damaged,
-        _ => Exit::Failed,
-    };
-    let failure = Failure::of(exit, error);
-    match error {
-        JournalError::Busy { .. } => failure.hint("wait until that process has ended"),
-        JournalError::Taken { .. } => failure.hint("leave it to whoever goes on with it; this process stopped"),
-        JournalError::Conflict { .. } | JournalError::Unreliable { .. } => {
-            failure.hint("`snapback verify` names the damaged file; docs/journal-format.md says what each record means")
-        }
-        _ => failure,
-    }
-}
-
-fn rollback_failure(error: RollbackError, again: &str) -> Failure {
-    let go_on = format!("it is not over: `{again}` goes on with it");
-    let gated = |error: &RestoreError| matches!(error, RestoreError::Cluster(ClusterError::Gated { .. }));
-    match error {
-        RollbackError::Journal(error) => journal_failure(&error).hint(go_on),
-        RollbackError::Restore(error) if gated(&error) => Failure::of(Exit::Held, &error).hint(go_on),
-        RollbackError::Restore(error) => restore_failure(error).hint(go_on),
-        error @ RollbackError::Stuck { .. } => Failure::of(Exit::Stuck, &error).hint(go_on),
-        error => Failure::of(Exit::Failed, &error).hint(go_on),
-    }
 }

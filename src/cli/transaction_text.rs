@@ -71,7 +71,7 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
     ));
     plan_text::plan(output, plan);
     helm::show(output, &preview.helm);
-    if !plan.is_empty() {
+    if !plan.only_reports() {
         for dead in &preview.dead {
             let calls: Vec<String> = dead.calls.iter().map(ToString::to_string).collect();
             output.line(&format!("  | {} is set aside meanwhile: {}", dead.item, printable(&calls.join("; "))));

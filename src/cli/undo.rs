@@ -8,7 +8,8 @@ use super::arguments::UndoArguments;
 use super::error::Failure;
 use super::exit::Exit;
 use super::session::Session;
-use super::transaction::{Intended, Site, journal_failure};
+use super::transaction::{Intended, Site};
+use super::unfinished::journal_failure;
 
 /// Undoes the last transaction of this cluster, or goes on with an undo that was interrupted.
 pub(crate) async fn run(session: &Session<'_>, arguments: &UndoArguments) -> Result<Exit, Failure> {

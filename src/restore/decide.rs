@@ -267,11 +267,7 @@ async fn changed(
     let live = world.live_object(&path, &live_hash).await?;
     let neighbours = world.neighbours(&object_path, &[&wanted, &live]).await?;
     let judgement = judge(&object_path, &wanted, &live, &neighbours);
-    let mut wanted_by_someone = judgement.clone();
-    if options.running && world.is_custom(&object_path) {
-        wanted_by_someone.leave_to_controllers();
-    }
-    if wanted_by_someone.fields.is_empty() && !world.is_converted(&object_path) {
+    if judgement.fields.is_empty() && !world.is_converted(&object_path) {
         return Ok(Decision::Explained);
     }
     let Some((address, served)) = world.address(&object_path, &wanted)? else {

@@ -47,21 +47,21 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    /// What a running controller writes into its own custom resources without changing what anybody wants: the status,
-    /// who wrote it, and the mark by which Flux is asked to look again.
+    /// Explains what a running controller reports in its own custom resources.
     pub(super) fn leave_to_controllers(&mut self) {
-        let status = |field: &String| at_or_below(field, "status");
-        let note = |field: &String| {
-            at_or_below(field, "metadata.managedFields") || *field == format!("metadata.annotations[\"{ASKED_AGAIN}\"]")
-        };
-        if self.fields.iter().any(status) {
-            self.by.insert(Allowed::ControllerStatus);
+        for field in self.fields.extract_if(.., |field| is_report(field)) {
+            let status = at_or_below(&field, "status");
+            self.by.insert(if status { Allowed::ControllerStatus } else { Allowed::ControllerField });
         }
-        if self.fields.iter().any(note) {
-            self.by.insert(Allowed::ControllerField);
-        }
-        self.fields.retain(|field| !status(field) && !note(field));
     }
+}
+
+/// What a running controller writes into its own custom resources without changing what anybody wants: the status, who
+/// wrote it, and the mark by which Flux is asked to look again.
+pub(super) fn is_report(field: &str) -> bool {
+    at_or_below(field, "status")
+        || at_or_below(field, "metadata.managedFields")
+        || field == format!("metadata.annotations[\"{ASKED_AGAIN}\"]")
 }
 
 /// Compares a live object with the wanted one.

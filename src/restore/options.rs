@@ -17,8 +17,8 @@ pub struct RestoreOptions {
     pub patience: Duration,
     /// How many objects are written at once.
     pub parallel: usize,
-    /// The platform's controllers run, so that the status of a custom resource is what its controller reports now, and is
-    /// no difference. Off while they are held still, when it has to be what the snapshot says.
+    /// The platform's controllers run, so that the status of a custom resource is what its controller reports now, and
+    /// proves nothing. Off while they are held still, when it has to be what the snapshot says.
     pub running: bool,
     /// What is held still meanwhile, and neither shows as a difference nor is started by the restore.
     pub holding: Holding,

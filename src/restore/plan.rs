@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::ContentHash;
 
 use super::address::TypeAddress;
+use super::judge::is_report;
 use super::refuser::Refuser;
 use super::storage_versions::StoragePlan;
 
@@ -210,6 +211,11 @@ impl Plan {
         self.actions.is_empty()
     }
 
+    /// It would do no more than put back what running controllers report: they would report the same again.
+    pub fn only_reports(&self) -> bool {
+        self.actions.iter().all(|action| action.operation.only_reports())
+    }
+
     /// How many objects differ and should not, and yet nothing can be done about them: what the never-list covers and
     /// what was going away anyway is left alone on purpose and does not count.
     pub fn out_of_reach(&self) -> usize {
@@ -280,6 +286,11 @@ impl Plan {
 }
 
 impl Operation {
+    /// It puts back nothing but what a running controller reports.
+    pub fn only_reports(&self) -> bool {
+        matches!(self, Self::Update { fields } if fields.iter().all(|field| is_report(field)))
+    }
+
     /// What a person should read before saying yes, if this takes the object or a reference of it away.
     pub fn danger(&self) -> Option<String> {
         match self {

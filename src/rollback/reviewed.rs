@@ -89,6 +89,9 @@ pub fn agreed(plan: &Plan) -> ContentHash {
 
 /// What counts of an action; nothing when it only moves noise.
 fn line(action: &Action) -> Option<String> {
+    if action.operation.only_reports() {
+        return None;
+    }
     let mut fields = Vec::new();
     if let Operation::Update { fields: changed } = &action.operation {
         fields = changed.iter().filter(|field| !is_noise(field)).cloned().collect();

@@ -81,7 +81,6 @@ impl Driver<'_> {
         let (live, readable) = self.look().await?;
         let mut options = self.options(readable);
         options.holding = Holding::default();
-        options.running = true;
         let plan = plan(self.cluster, &live, &self.wanted, &options, self.progress).await?;
         Ok(agreed(&plan) == reviewed)
     }
