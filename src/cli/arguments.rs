@@ -273,12 +273,6 @@ pub(crate) struct RollbackArguments {
     /// Touch what a rule of the never-list covers all the same; may be repeated
     #[arg(long, value_name = "RULE")]
     pub(crate) force: Vec<String>,
-    /// Let objects outside the scope lose the fields that their type's older version does not know
-    #[arg(long)]
-    pub(crate) lose_fields: bool,
-    /// Delete types that were added since, though objects outside the scope go with them
-    #[arg(long)]
-    pub(crate) delete_added_types: bool,
     /// Write the plan into this file, to be reviewed; change nothing
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "plan")]
     pub(crate) plan_out: Option<PathBuf>,
@@ -289,7 +283,13 @@ pub(crate) struct RollbackArguments {
     pub(crate) consent: ConsentArguments,
 }
 
+/// What else the help of `undo` says.
+const UNDO_NOTES: &str = "\
+It goes back to the snapshot that the last rollback (or undo) took before it changed anything, in the same scope, so that a \
+second undo is a redo. While a rollback is unfinished it refuses: `snapback rollback` finishes that one first.";
+
 #[derive(Debug, Args)]
+#[command(after_help = UNDO_NOTES)]
 pub(crate) struct UndoArguments {
     #[command(flatten)]
     pub(crate) consent: ConsentArguments,
@@ -307,6 +307,12 @@ pub(crate) struct ConsentArguments {
     /// Do not watch for 90 seconds what garbage collection does to objects whose owners were made anew
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Let objects outside the scope lose the fields that their type's older version does not know
+    #[arg(long)]
+    pub(crate) lose_fields: bool,
+    /// Delete types that were added since, though objects outside the scope go with them
+    #[arg(long)]
+    pub(crate) delete_added_types: bool,
     /// Go on even though helm-controller would then install, upgrade or roll back releases by itself
     #[arg(long)]
     pub(crate) allow_helm_upgrade: bool,

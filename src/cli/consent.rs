@@ -3,11 +3,35 @@
 use std::io::IsTerminal as _;
 
 use snapback::restore::{Plan, StoragePlan};
+use snapback::rollback::{DELETE_ADDED_TYPES, LOSE_FIELDS};
 
+use super::arguments::ConsentArguments;
 use super::error::Failure;
 use super::exit::Exit;
 use super::session::Session;
 use super::table;
+
+impl ConsentArguments {
+    /// What was agreed to apart, by the names that a journal has for it.
+    fn apart(&self) -> impl Iterator<Item = &'static str> {
+        let named = [(LOSE_FIELDS, self.lose_fields), (DELETE_ADDED_TYPES, self.delete_added_types)];
+        named.into_iter().filter_map(|(name, given)| given.then_some(name))
+    }
+
+    /// Adds it to what the transaction is forced to do.
+    pub(crate) fn add_to(&self, force: &mut Vec<String>) {
+        for name in self.apart() {
+            if !force.iter().any(|known| known == name) {
+                force.push(name.to_owned());
+            }
+        }
+    }
+
+    /// Adds the options to a command that a hint tells to type.
+    pub(crate) fn options(&self, command: &mut String) {
+        self.apart().for_each(|name| command.push_str(&format!(" --{name}")));
+    }
+}
 
 /// Asks once on a terminal; without one it takes `--yes`, and `command` is what to type with it.
 pub(crate) async fn ask(session: &Session<'_>, what: &str, question: &str, command: &str) -> Result<(), Failure> {
@@ -67,6 +91,6 @@ async fn agreed(session: &Session<'_>, question: &str) -> Result<(), Failure> {
     });
     match answer.await {
         Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(Failure::new(Exit::Refused, "the answer was no; nothing was changed")),
+        _ => Err(Failure::new(Exit::Refused, "that was not a yes; nothing was changed")),
     }
 }

@@ -2,7 +2,7 @@
 
 use snapback::journal::Purpose;
 use snapback::restore::{RestoreError, RollbackScope, never_list};
-use snapback::rollback::{DELETE_ADDED_TYPES, LOSE_FIELDS, ReviewedPlan};
+use snapback::rollback::ReviewedPlan;
 use snapback::store::Snapshot;
 
 use super::advice::shell_word;
@@ -36,21 +36,20 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
         (None, Some(name)) => session.stored(&site.opened, &SnapshotName::parse(name)?).await?,
         (None, None) => pre_upgrade(&site)?,
     };
-    let (scope, force) = match &reviewed {
+    let (scope, mut force) = match &reviewed {
         Some(reviewed) => {
             let scope = reviewed.scope.parse::<RollbackScope>();
             (scope.map_err(|error| Failure::of(Exit::Usage, &error))?, reviewed.force.clone())
         }
         None => {
-            let mut force = arguments.force.clone();
+            let force = arguments.force.clone();
             if let Some(name) = force.iter().find(|name| never_list().iter().all(|rule| rule.name != name.as_str())) {
                 return Err(restore_failure(RestoreError::UnknownRule { name: name.clone() }));
             }
-            force.extend(arguments.lose_fields.then(|| LOSE_FIELDS.to_owned()));
-            force.extend(arguments.delete_added_types.then(|| DELETE_ADDED_TYPES.to_owned()));
             (arguments.scope.clone(), force)
         }
     };
+    consent.add_to(&mut force);
     let mut command = format!("snapback rollback {}", snapshot.number);
     if let Some(plan) = &arguments.plan {
         command = format!("snapback rollback --plan {}", shell_word(&plan.to_string_lossy()));
@@ -59,14 +58,8 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
             command.push_str(&format!(" --scope {}", shell_word(&scope.to_string())));
         }
         arguments.force.iter().for_each(|rule| command.push_str(&format!(" --force {}", shell_word(rule))));
-        for (option, given) in
-            [(LOSE_FIELDS, arguments.lose_fields), (DELETE_ADDED_TYPES, arguments.delete_added_types)]
-        {
-            if given {
-                command.push_str(&format!(" --{option}"));
-            }
-        }
     }
+    consent.options(&mut command);
     let purpose = Purpose::Rollback;
     let intended = Intended { purpose, snapshot, scope, force, reviewed, command };
     site.begin(&intended, consent, arguments.plan_out.as_deref()).await

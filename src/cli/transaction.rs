@@ -190,7 +190,8 @@ impl<'a> Site<'a> {
         }
         if !consent.yes {
             let what = format!("the {}", text::purpose(intended.purpose));
-            consent::ask(session, &what, "do it so? a snapshot of what is there now is taken first", &command).await?;
+            consent::ask(session, &what, "carry it out? a snapshot of what is there now is taken first", &command)
+                .await?;
         }
         let mut force = intended.force.clone();
         if !intended.agrees_to(LOSE_FIELDS) {
@@ -255,6 +256,16 @@ impl<'a> Site<'a> {
         if !unreadable.is_empty() {
             let text = "left alone, because the cluster could not be read";
             session.output.message_with_list(Prefix::Warning, text, &unreadable);
+        }
+        if let RollbackScope::Namespace(name) = &intended.scope {
+            let place = format!("cluster/core/namespaces/_/{name}.json");
+            if live.tree.entry(&place).await?.is_none() && wanted.entry(&place).await?.is_none() {
+                let text = format!(
+                    "there is no namespace `{name}`, neither in snapshot #{} nor in the cluster",
+                    intended.snapshot.number
+                );
+                return Err(Failure::new(Exit::Usage, text).hint("`kubectl get namespaces` lists those of the cluster"));
+            }
         }
         let scope = intended.scope.selection(&live.tree, &wanted).await.map_err(restore_failure)?;
         let outside = changed_outside(&live.tree, &wanted, &scope).await.map_err(restore_failure)?;

@@ -30,7 +30,7 @@ pub(crate) struct Preview {
     /// What is set aside, since nobody answers for it.
     pub(crate) dead: Vec<DeadBackend>,
     /// Objects outside the scope that changed since.
-    pub(crate) outside: u64,
+    pub(crate) outside: Vec<String>,
     /// Releases that helm-controller will not leave alone.
     pub(crate) helm: Vec<Verdict>,
 }
@@ -91,9 +91,15 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
             output.line(&format!("  | {names}{rest}: held still meanwhile, {role}"));
         }
     }
-    if preview.outside > 0 {
-        let objects = table::count(preview.outside, "object");
-        output.line(&format!("outside the scope: {objects} changed since and will stay as they are now"));
+    if !preview.outside.is_empty() {
+        let objects = table::count(preview.outside.len() as u64, "object");
+        let names: Vec<String> = preview.outside.iter().take(NAMED).map(|path| subject(path)).collect();
+        let more = if preview.outside.len() > NAMED { ", …" } else { "" };
+        output.line(&format!(
+            "outside the scope: {objects} changed since and will stay as now: {}{more}",
+            names.join(", ")
+        ));
+        output.line(&format!("  (`snapback diff {} live` shows all of them)", snapshot.number));
     }
 }
 
@@ -120,7 +126,8 @@ pub(crate) fn preview_document(intended: &Intended, cluster: &Cluster, plan: &Pl
         "helm": helm::document(&preview.helm),
         "heldStill": holds,
         "setAside": dead,
-        "changedOutside": preview.outside,
+        "changedOutside": preview.outside.len(),
+        "changedOutsidePaths": preview.outside,
     })
 }
 

@@ -17,13 +17,15 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &UndoArguments) -> Res
     if let Some(unfinished) = site.unfinished().await? {
         return site.go_on(&unfinished, Purpose::Undo, false, &arguments.consent).await;
     }
-    let (before, scope, force) = last(&site).await?;
+    let (before, scope, mut force) = last(&site).await?;
+    arguments.consent.add_to(&mut force);
     let same = |snapshot: &&Snapshot| snapshot.number == before.number && snapshot.id == before.id;
     let Some(snapshot) = site.opened.history.snapshots().iter().find(same).cloned() else {
         let text = format!("the last rollback saved snapshot {before}, and the repository does not have it any more");
         return Err(Failure::new(Exit::Refused, text).hint("`snapback snapshots` lists what there is"));
     };
-    let (purpose, command) = (Purpose::Undo, "snapback undo".to_owned());
+    let (purpose, mut command) = (Purpose::Undo, "snapback undo".to_owned());
+    arguments.consent.options(&mut command);
     let intended = Intended { purpose, snapshot, scope, force, reviewed: None, command };
     site.begin(&intended, &arguments.consent, None).await
 }

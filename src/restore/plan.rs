@@ -352,7 +352,10 @@ impl fmt::Display for SkipReason {
                 write!(f, "its type is converted first, then its objects are compared ({objects} differ as they are)")
             }
             Self::TypeInUse { objects: Some(objects) } => {
-                write!(f, "it was added and has objects that would go with it ({objects})")
+                write!(
+                    f,
+                    "it was added and has objects that would go with it ({objects}); --delete-added-types deletes them"
+                )
             }
             Self::TypeInUse { objects: None } => f.write_str("it was added, and its objects cannot be listed"),
         }

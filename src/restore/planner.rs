@@ -147,7 +147,10 @@ async fn add_volumes(world: &World<'_>, changes: &mut BTreeMap<String, Change>) 
         let (None, Some(entry), Some(path)) = (&change.before, &change.after, ObjectPath::parse(&change.path)) else {
             continue;
         };
-        if is_claim(&path) {
+        // A claim without a namespace cannot come back.
+        let home = path.namespace.as_deref().map(namespace_path).unwrap_or_default();
+        let homed = changes.get(&home).is_some_and(|change| change.after.is_some());
+        if is_claim(&path) && (homed || world.live_uid(&home).await?.is_some()) {
             let claim = world.wanted_object(&change.path, &entry.hash).await?;
             volumes.extend(object::text(&claim, "/spec/volumeName").map(volume_path));
         }
@@ -159,6 +162,11 @@ async fn add_volumes(world: &World<'_>, changes: &mut BTreeMap<String, Change>) 
         }
     }
     Ok(())
+}
+
+fn namespace_path(name: &str) -> String {
+    let (group, resource) = (String::new(), "namespaces".to_owned());
+    ObjectPath { group, resource, namespace: None, name: name.to_owned() }.to_tree_path()
 }
 
 fn volume_path(name: &str) -> String {

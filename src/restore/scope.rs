@@ -128,7 +128,7 @@ async fn vanished_types(live: &SnapshotTree, wanted: &SnapshotTree) -> Result<Ve
     Ok(vanished)
 }
 
-/// How many objects outside a scope differ from the snapshot in something that somebody wanted, and stay so.
+/// Paths of the objects outside a scope that differ from the snapshot in something that somebody wanted, and stay so.
 ///
 /// # Errors
 /// A snapshot cannot be read.
@@ -136,13 +136,13 @@ pub async fn changed_outside(
     live: &SnapshotTree,
     wanted: &SnapshotTree,
     scope: &Selection,
-) -> Result<u64, RestoreError> {
+) -> Result<Vec<String>, RestoreError> {
+    let mut found = Vec::new();
     if scope.is_everything() {
-        return Ok(0);
+        return Ok(found);
     }
     let kinds = Kinds::default();
     let neighbours = Neighbours { by_path: std::collections::BTreeMap::new(), kinds: &kinds };
-    let mut count = 0;
     for change in diff_trees(live, wanted, &Selection::everything()).await? {
         let Some(path) = ObjectPath::parse(&change.path).filter(|_| change.path != TYPES_PATH) else { continue };
         if scope.includes_path(&change.path) {
@@ -161,9 +161,11 @@ pub async fn changed_outside(
             (Some(one), None) | (None, Some(one)) => covering(&path, one, &[]).is_none(),
             (None, None) => false,
         };
-        count += u64::from(differs);
+        if differs {
+            found.push(change.path);
+        }
     }
-    Ok(count)
+    Ok(found)
 }
 
 /// Neither a status nor a note of who wrote what: those move without anybody's will.

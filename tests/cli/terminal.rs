@@ -82,7 +82,7 @@ fn a_restore_asks_once_and_only_a_yes_is_a_yes() {
     for answer in ["n\n", "\n", "perhaps\n"] {
         let (code, text) = on_a_terminal(&snapback, restore, &[], answer);
         assert_eq!(code, 4, "{text}");
-        assert!(text.contains("[y/N]") && text.contains("the answer was no; nothing was changed"), "{text}");
+        assert!(text.contains("[y/N]") && text.contains("that was not a yes; nothing was changed"), "{text}");
     }
     assert_eq!(mode(), "test");
     assert_eq!(snapback.json(&["snapshots"])["snapshots"].as_array().unwrap().len(), 1);

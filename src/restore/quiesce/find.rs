@@ -82,7 +82,7 @@ impl fmt::Display for Role {
             Self::Plunger => "suspends HelmReleases and deletes Helm's release secrets to repair them",
             Self::PlatformController => "writes charts, values and labels into the HelmReleases of applications",
             Self::ClusterApiOperator => "installs Cluster API's providers with their CRDs",
-            Self::Cluster => "is machines to Cluster API, which makes and deletes them by what it reads",
+            Self::Cluster => "has machines, which Cluster API makes and deletes by what it reads",
         })
     }
 }
