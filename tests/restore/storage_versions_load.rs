@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use http::Method;
 use serde_json::{Value, json};
 use snapback::progress::Silent;
 use snapback::restore::{Conversion, RestoreOptions};
@@ -37,6 +38,12 @@ async fn versions_that_do_not_fit_into_etcd_together(site: &Site) {
     own.upgrade(&[version("v1alpha1", false, &open()), version("v1", true, &schema)], &json!({"strategy": "None"}))
         .await;
     own.post("v1", "default", "b", &json!({"field7": "y"})).await;
+
+    let mut both = own.crd().await;
+    both["spec"]["versions"] = json!([version("v1alpha1", false, &schema), version("v1", true, &schema)]);
+    let refused = site.cluster.send(Method::PUT, &own.url(), Some(serde_json::to_vec(&both).unwrap())).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("too large") || refused.contains("larger than max"), "{refused}");
 
     let mine = options(&[&own], Some("default"));
     let (plans, _) = converge(site, &snapshot, &mine).await;

@@ -275,7 +275,7 @@ impl<'a> Conversion<'a> {
 
 /// A CRD with all its versions' schemas may be larger than etcd or the API server takes.
 fn is_too_large(status: u16, message: &str) -> bool {
-    status == 413 || message.contains("too large")
+    status == 413 || message.contains("too large") || message.contains("larger than max")
 }
 
 /// Lists a whole type; why it cannot be read, if it cannot.

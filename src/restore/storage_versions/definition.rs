@@ -242,9 +242,9 @@ pub(super) fn union(
     union
 }
 
-/// The union that the first step of a conversion writes, for a dry run.
+/// The union that the first step of a conversion writes, for a dry run: small enough in any case.
 pub(in crate::restore) fn first_union(live: &Value, wanted: &Value) -> Value {
-    union(live, wanted, &[], &BTreeSet::new(), Schemas::Whole)
+    union(live, wanted, &[], &BTreeSet::new(), Schemas::Open)
 }
 
 fn open_schema() -> Value {
