@@ -77,7 +77,7 @@ fn a_type_goes_back_to_its_older_version_and_what_others_lose_by_it_is_accepted_
       ! things.stored.example theirs/a is outside of what is restored and loses what v1alpha1 does not know: spec.tls, and breaks rules of v1alpha1: spec.size (minimum)
       ~ customresourcedefinitions.apiextensions.k8s.io things.stored.example: all 2 objects of its type are stored anew at v1alpha1 instead of v1
       ~ things.stored.example mine/a: spec.size, and N of noise (no dry run could check it)
-      = customresourcedefinitions.apiextensions.k8s.io added.stored.example: left alone, it was added and has objects that would go with it (1)
+      = customresourcedefinitions.apiextensions.k8s.io added.stored.example: left alone, it was added and has objects that would go with it (1); --delete-added-types deletes them
     ");
     // A yes to the plan is none to what others lose.
     let refused = restore(&["--yes"]);
