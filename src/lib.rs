@@ -3,12 +3,12 @@
 //! ```text
 //!   live cluster ─┐                                              ┌─ show, ls, diff, history, export
 //!   etcd file    ─┼─ source ─> snapshot ─> store (repository) ───┼─ maintain: verify
-//!   Proxmox      ─┤            (a tree)                          └─ restore: plan ─> apply ─> prove
-//!   folders      ─┘
+//!   Proxmox      ─┤            (a tree)                          ├─ restore: plan ─> apply ─> prove
+//!   folders      ─┘                                              └─ recovery: etcd, all of it
 //! ```
 //!
 //! One idea carries everything: a snapshot is a tree, and every command is an operation on trees. Dependencies point
-//! downwards only: `cli` uses `rollback` and `maintain`, `rollback` uses `restore`, these use `snapshot`, `journal` and `store`, `journal` uses
+//! downwards only: `cli` uses `rollback`, `recovery` and `maintain`, `rollback` uses `restore`, these use `snapshot`, `journal` and `store`, `journal` uses
 //! `store` alone, and `source` uses `cluster`. The library never prints, exits or reads the home folder (I11).
 
 pub mod cluster;
@@ -16,6 +16,7 @@ pub mod config;
 pub mod journal;
 pub mod maintain;
 pub mod progress;
+pub mod recovery;
 pub mod restore;
 pub mod rollback;
 pub mod snapshot;

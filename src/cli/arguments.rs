@@ -81,6 +81,9 @@ pub(crate) enum Command {
     Undo(UndoArguments),
     /// Write a snapshot's objects as YAML that kubectl applies
     Export(ExportArguments),
+    /// Bring back the whole of Kubernetes out of a snapshot's etcd file, when nothing less helps
+    #[command(subcommand)]
+    Etcd(EtcdCommand),
     /// Print the program's version and the formats it speaks
     Version,
     /// Print a completion script for a shell
@@ -105,6 +108,8 @@ impl Command {
             Self::Rollback(_) => "rollback",
             Self::Undo(_) => "undo",
             Self::Export(_) => "export",
+            Self::Etcd(EtcdCommand::Prepare(_)) => "etcd prepare",
+            Self::Etcd(EtcdCommand::Restore(_)) => "etcd restore",
             Self::Version => "version",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -332,6 +337,53 @@ pub(crate) struct ExportArguments {
     /// Write Secrets too, in files that only you can read
     #[arg(long)]
     pub(crate) reveal: bool,
+}
+
+/// What to do with an etcd file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EtcdCommand {
+    /// Write a recovery kit: the verified etcd file, one moved ahead in revisions, and a runbook
+    Prepare(EtcdPrepareArguments),
+    /// Make a data folder for etcd, moved ahead in revisions; for an etcd that neither Talos nor kubeadm runs
+    Restore(EtcdRestoreArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = NAMES)]
+pub(crate) struct EtcdPrepareArguments {
+    /// The snapshot
+    pub(crate) snapshot: String,
+    /// A new or empty folder [default: recovery-kit-NUMBER]
+    #[arg(value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
+    /// Run this etcdutl, 3.6 or later
+    #[arg(long, value_name = "FILE", default_value = "etcdutl", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) etcdutl: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = NAMES)]
+pub(crate) struct EtcdRestoreArguments {
+    /// The snapshot
+    pub(crate) snapshot: String,
+    /// The data folder to make, new or empty
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) data_dir: PathBuf,
+    /// The member's name, as etcd is started with
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) name: String,
+    /// Where the other members reach it, as etcd is started with
+    #[arg(long, value_name = "URLS", default_value = "http://localhost:2380")]
+    pub(crate) initial_advertise_peer_urls: String,
+    /// All members, as NAME=URL,...; the same for each of them [default: this one alone]
+    #[arg(long, value_name = "MEMBERS")]
+    pub(crate) initial_cluster: Option<String>,
+    /// What the members know each other by
+    #[arg(long, value_name = "TOKEN", default_value = "etcd-cluster")]
+    pub(crate) initial_cluster_token: String,
+    /// Run this etcdutl, 3.6 or later
+    #[arg(long, value_name = "FILE", default_value = "etcdutl", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) etcdutl: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -23,9 +23,11 @@ const WITH_REPOSITORY: &[&str] = &[
     "rollback",
     "undo",
     "export",
+    "etcd",
 ];
 /// Commands that may ask a cluster, if only which one `latest` means.
-const WITH_CLUSTER: &[&str] = &["backup", "show", "ls", "diff", "history", "restore", "rollback", "undo", "export"];
+const WITH_CLUSTER: &[&str] =
+    &["backup", "show", "ls", "diff", "history", "restore", "rollback", "undo", "export", "etcd"];
 /// Commands on many objects.
 const WITH_SELECTION: &[&str] = &["backup", "ls", "diff", "restore", "export"];
 /// Commands whose output is not a script or a page.
@@ -42,6 +44,7 @@ const WITH_FORMAT: &[&str] = &[
     "rollback",
     "undo",
     "export",
+    "etcd",
     "version",
 ];
 
@@ -73,7 +76,11 @@ pub(crate) fn command() -> Command {
 
 /// Refuses a common option that means nothing to the command. One that the environment sets is meant for others.
 pub(crate) fn check(matches: &ArgMatches) -> Result<(), Failure> {
-    let Some((name, given)) = matches.subcommand() else { return Ok(()) };
+    let Some((name, mut given)) = matches.subcommand() else { return Ok(()) };
+    // What is given behind a command of a command is known there alone.
+    while let Some((_, deeper)) = given.subcommand() {
+        given = deeper;
+    }
     for (option, takers) in TAKEN_BY {
         if !takers.contains(&name) && given.value_source(option) == Some(ValueSource::CommandLine) {
             let takers: Vec<String> = takers.iter().map(|name| (*name).to_owned()).collect();

@@ -16,6 +16,7 @@ mod common_options;
 mod completions;
 mod consent;
 mod diff;
+mod etcd;
 mod export;
 mod field_text;
 mod heads;

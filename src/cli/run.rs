@@ -9,8 +9,8 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::session::Session;
 use super::{
-    backup, common_options, completions, diff, export, history, init, ls, man, restore, rollback, show, snapshots,
-    undo, verify, version,
+    backup, common_options, completions, diff, etcd, export, history, init, ls, man, restore, rollback, show,
+    snapshots, undo, verify, version,
 };
 
 /// Runs the program.
@@ -80,6 +80,7 @@ async fn work(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
             Command::Show(wanted) => show::run(&session, wanted).await,
             Command::Ls(wanted) => ls::run(&session, wanted).await,
             Command::Diff(wanted) => diff::run(&session, wanted).await,
+            Command::Etcd(wanted) => etcd::run(&session, wanted).await,
             Command::Export(wanted) => export::run(&session, wanted).await,
             Command::History(wanted) => history::run(&session, wanted).await,
             Command::Verify(wanted) => verify::run(&session, wanted).await,

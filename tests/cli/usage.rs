@@ -53,6 +53,7 @@ fn an_option_that_means_nothing_to_a_command_is_refused() {
         (&["verify"], &["--only", "--exclude", "--context", "--kubeconfig"]),
         (&["show", "1"], &["--only", "--exclude"]),
         (&["history", "cm/a/b"], &["--only", "--exclude"]),
+        (&["etcd", "prepare", "1"], &["--only", "--exclude"]),
         (&["version"], &["--only", "--repo", "--config", "--context"]),
         (&["completions", "bash"], &["--only", "--repo", "--output"]),
         (&["man"], &["--only", "--repo", "--output"]),

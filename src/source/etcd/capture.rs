@@ -17,7 +17,8 @@ use crate::store::{Blob, ContentHash, FrameGroup, SnapshotWriter, SourceRecord, 
 
 /// The source's name, and the folder it has in a snapshot.
 const NAME: &str = "etcd";
-const SNAPSHOT_PATH: &str = "etcd/snapshot.db";
+/// Where the file lies in a snapshot.
+pub const ETCD_SNAPSHOT_PATH: &str = "etcd/snapshot.db";
 const STATUS_PATH: &str = "etcd/status.json";
 
 /// Where an etcd snapshot comes from.
@@ -117,7 +118,7 @@ async fn from_endpoints(
         member.version, member.member, member.endpoint, member.database_bytes
     )));
     let mut reader = HashedReader::new(messages, false);
-    let stored = writer.put_stream(SNAPSHOT_PATH, &mut reader).await;
+    let stored = writer.put_stream(ETCD_SNAPSHOT_PATH, &mut reader).await;
     if let Some(fault) = reader.inner_mut().take_fault() {
         return Err(fault);
     }
@@ -167,7 +168,7 @@ async fn from_command_output(
     let mut running = Running::start(argv, None, limit)?;
     let Some(stdout) = running.stdout() else { return Err(EtcdError::NoCommand) };
     let mut reader = HashedReader::new(stdout, false);
-    let storing = tokio::time::timeout_at(running.deadline(), writer.put_stream(SNAPSHOT_PATH, &mut reader)).await;
+    let storing = tokio::time::timeout_at(running.deadline(), writer.put_stream(ETCD_SNAPSHOT_PATH, &mut reader)).await;
     let Ok(stored) = storing else { return Err(running.overdue().await) };
     let stored = match stored {
         // The store gave up: the command would wait to be rid of its bytes, so it dies here, with `running`.
@@ -191,7 +192,7 @@ async fn store<R: AsyncRead + Unpin + Send>(
     writer: &mut SnapshotWriter,
 ) -> Result<Status, EtcdError> {
     let mut reader = HashedReader::new(content, allow_unhashed);
-    let stored = writer.put_stream(SNAPSHOT_PATH, &mut reader).await;
+    let stored = writer.put_stream(ETCD_SNAPSHOT_PATH, &mut reader).await;
     let size = reader.size();
     let hash = verdict(reader, stored.map(|_| ()))?;
     Ok(Status { source, size, hash, member: None })

@@ -16,7 +16,7 @@ mod hashed_reader;
 mod message_reader;
 mod tls;
 
-pub use capture::{EtcdSource, capture_etcd};
+pub use capture::{ETCD_SNAPSHOT_PATH, EtcdSource, capture_etcd};
 pub use error::{EtcdError, UnreachableMember};
 pub use hashed_reader::{HashedReader, Trailer};
 pub use tls::EtcdTls;
