@@ -64,10 +64,10 @@ impl Site {
         let mut files = tree.walk(NODES);
         while let Some((_, entry)) = files.try_next().await? {
             let node: Value = serde_json::from_slice(&tree.blob(&entry.hash).await?).unwrap_or_default();
-            if node["metadata"]["labels"].get(CONTROL_PLANE_LABEL).is_none() {
+            if node.pointer("/metadata/labels").and_then(|labels| labels.get(CONTROL_PLANE_LABEL)).is_none() {
                 continue;
             }
-            talos |= node["status"]["nodeInfo"]["osImage"].as_str().is_some_and(|image| image.starts_with("Talos"));
+            talos |= text(&node, "/status/nodeInfo/osImage").is_some_and(|image| image.starts_with("Talos"));
             nodes.extend(member(&node));
         }
         let installation = if talos {
@@ -83,8 +83,12 @@ impl Site {
 
 /// A node with an address. An address that is none never becomes part of a command.
 fn member(node: &Value) -> Option<ControlPlaneNode> {
-    let name = node["metadata"]["name"].as_str()?.to_owned();
-    let addresses = node["status"]["addresses"].as_array()?;
-    let internal = addresses.iter().find(|address| address["type"] == "InternalIP")?;
-    Some(ControlPlaneNode { name, address: internal["address"].as_str()?.parse().ok()? })
+    let name = text(node, "/metadata/name")?.to_owned();
+    let addresses = node.pointer("/status/addresses")?.as_array()?;
+    let internal = addresses.iter().find(|address| text(address, "/type") == Some("InternalIP"))?;
+    Some(ControlPlaneNode { name, address: text(internal, "/address")?.parse().ok()? })
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer)?.as_str()
 }
