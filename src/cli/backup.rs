@@ -18,6 +18,7 @@ use super::snapshot_name::check_label;
 use super::snapshots::document;
 use super::table;
 use super::taking::{CLUSTER, Request, Taken, take, unlistable_lines};
+use super::unfinished::refuse_unfinished;
 
 /// Takes it and says what is in it.
 pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> Result<Exit, Failure> {
@@ -28,6 +29,8 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> R
     let sources = session.config.sources()?;
     let opened = session.open_to_add().await?;
     let cluster = session.connect().await?;
+    // What is held still then would be held in the snapshot, too.
+    refuse_unfinished(session, &opened, &cluster).await?;
     let (sources, left_out) = choose(arguments, &selection, sources, &opened, &cluster.identity().await?)?;
     let request = Request {
         label: arguments.label.clone().unwrap_or_default(),

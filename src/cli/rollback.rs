@@ -24,6 +24,10 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
         return site.go_on(&unfinished, Purpose::Rollback, named, consent).await;
     }
     let reviewed = arguments.plan.as_deref().map(read_plan).transpose()?;
+    if let Some(other) = reviewed.as_ref().filter(|reviewed| reviewed.cluster != site.identity) {
+        let text = format!("the plan is for another cluster (`{}`)", other.cluster);
+        return Err(Failure::new(Exit::Refused, text).hint("name the right cluster with --context"));
+    }
     let snapshot = match (&reviewed, arguments.snapshot.as_deref()) {
         (Some(reviewed), _) => {
             let number = reviewed.wanted.number;

@@ -15,14 +15,14 @@ use snapback::journal::{
 };
 use snapback::maintain::verify::verify_snapshot;
 use snapback::restore::helm::judge_plan;
-use snapback::restore::quiesce::{self, dead_backends, find};
+use snapback::restore::quiesce::{self, HELD_BY, HELD_PAUSED, HELD_REPLICAS, dead_backends, find, marked};
 use snapback::restore::{
     AddedTypes, Lease, LeaseError, LeaseOptions, Plan, Predecessor, RestoreOptions, RollbackScope, Wait,
     changed_outside, needed_rights, never_list, plan,
 };
 use snapback::rollback::{DELETE_ADDED_TYPES, LOSE_FIELDS, Report, ReviewedPlan, Settings, abandon, agreed, drive};
 use snapback::snapshot::{Scope, Selection};
-use snapback::store::Snapshot;
+use snapback::store::{Snapshot, SnapshotTree};
 
 use super::arguments::ConsentArguments;
 use super::consent;
@@ -271,6 +271,7 @@ impl<'a> Site<'a> {
         let outside = changed_outside(&live.tree, &wanted, &scope).await.map_err(restore_failure)?;
         let holds = find(&live.tree, &wanted, &self.named()?).await.map_err(restore_failure)?;
         let items: Vec<_> = holds.iter().map(|hold| hold.item.clone()).collect();
+        refuse_marks(&live.tree, &wanted, &items, intended.snapshot.number).await?;
         let dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
         let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
         let mut options = RestoreOptions::new(scope.within(readable));
@@ -394,6 +395,30 @@ impl<'a> Site<'a> {
         }
         exit(purpose, &report)
     }
+}
+
+/// What is held now belongs to nobody that this repository knows of, since nothing is unfinished here; and a snapshot of
+/// what was held is no state to go back to.
+async fn refuse_marks(live: &SnapshotTree, wanted: &SnapshotTree, items: &[Held], number: u64) -> Result<(), Failure> {
+    if let Some((item, holder)) = marked(wanted, items).await.map_err(restore_failure)?.into_iter().next() {
+        let text = format!("snapshot #{number} was taken while transaction {holder} held {item} still");
+        return Err(Failure::new(Exit::Refused, text)
+            .hint("it is no state to go back to: `snapback snapshots` lists the others"));
+    }
+    let marks = marked(live, items).await.map_err(restore_failure)?;
+    let Some((item, holder)) = marks.first() else { return Ok(()) };
+    let text =
+        format!("{item} is held still by transaction {holder}, which is not an unfinished one of this repository");
+    let mut failure = Failure::new(Exit::Held, text)
+        .hint("if it is that of another repository or of a copy of this one, finish it there with `snapback rollback`");
+    let place = item.object_path();
+    let namespace = place.namespace.map(|name| format!(" -n {name}")).unwrap_or_default();
+    failure = failure.hint(format!(
+        "if nobody works on it any more, put it back by hand (`{HELD_REPLICAS}` or `{HELD_PAUSED}` on it says what it was), \
+         then `kubectl annotate {}.{} {}{namespace} {HELD_BY}- {HELD_REPLICAS}- {HELD_PAUSED}-`",
+        place.resource, place.group, place.name
+    ));
+    Err(failure)
 }
 
 fn exit(purpose: Purpose, report: &Report) -> Result<Exit, Failure> {

@@ -6,6 +6,7 @@
 use snapback::cluster::{Cluster, ClusterError};
 use snapback::journal::{Begun, Event, JournalError, Summary, TransactionId, list};
 use snapback::restore::RestoreError;
+use snapback::restore::quiesce::QuiesceError;
 use snapback::rollback::RollbackError;
 
 use super::error::Failure;
@@ -71,6 +72,9 @@ pub(crate) fn rollback_failure(error: RollbackError, again: &str) -> Failure {
     match error {
         RollbackError::Journal(error) => journal_failure(&error).hint(go_on),
         RollbackError::Restore(error) if gated(&error) => Failure::of(Exit::Held, &error).hint(go_on),
+        error @ RollbackError::Quiesce(QuiesceError::Cluster(ClusterError::Gated { .. })) => {
+            Failure::of(Exit::Held, &error).hint(go_on)
+        }
         RollbackError::Restore(error) => restore_failure(error).hint(go_on),
         error @ RollbackError::Stuck { .. } => Failure::of(Exit::Stuck, &error).hint(go_on),
         error => Failure::of(Exit::Failed, &error).hint(go_on),

@@ -30,6 +30,8 @@ pub struct ReviewedPlan {
     pub force: Vec<String>,
     /// What is done.
     pub plan: Plan,
+    /// SHA-256 over all of the above: what is edited by hand is not what was made.
+    pub seal: ContentHash,
 }
 
 /// A file that is no plan.
@@ -39,6 +41,9 @@ pub enum ReviewError {
     /// It cannot be understood.
     #[error("it is not a plan that `--plan-out` wrote")]
     NotAPlan(#[source] serde_json::Error),
+    /// It is not what was written.
+    #[error("it was changed since it was written")]
+    Changed,
     /// A later program wrote it.
     #[error("it has format {found}, and this program knows {FORMAT}")]
     LaterFormat {
@@ -49,8 +54,9 @@ pub enum ReviewError {
 
 impl ReviewedPlan {
     /// A plan to be reviewed.
-    pub const fn new(cluster: String, wanted: SnapshotName, scope: String, force: Vec<String>, plan: Plan) -> Self {
-        Self { format: FORMAT, cluster, wanted, scope, force, plan }
+    pub fn new(cluster: String, wanted: SnapshotName, scope: String, force: Vec<String>, plan: Plan) -> Self {
+        let seal = seal(&cluster, &wanted, &scope, &force, &plan);
+        Self { format: FORMAT, cluster, wanted, scope, force, plan, seal }
     }
 
     /// As a file.
@@ -76,8 +82,16 @@ impl ReviewedPlan {
         if format != FORMAT {
             return Err(ReviewError::LaterFormat { found: format });
         }
-        serde_json::from_slice(bytes).map_err(ReviewError::NotAPlan)
+        let read: Self = serde_json::from_slice(bytes).map_err(ReviewError::NotAPlan)?;
+        let whole = read.seal == seal(&read.cluster, &read.wanted, &read.scope, &read.force, &read.plan);
+        if whole { Ok(read) } else { Err(ReviewError::Changed) }
     }
+}
+
+fn seal(cluster: &str, wanted: &SnapshotName, scope: &str, force: &[String], plan: &Plan) -> ContentHash {
+    let all = (cluster, wanted, scope, force, plan);
+    // Strings, numbers and hashes, which have a JSON form.
+    ContentHash::of(&serde_json::to_vec(&all).unwrap_or_default())
 }
 
 /// Hash of what a person agreed to.

@@ -84,6 +84,11 @@ fn what_is_no_way_back_is_refused_before_anything_is_changed() {
     caused by: new: delete configmaps cozy-system/added
     hint: make a new plan with --plan-out, and read it
     ");
+    std::fs::write(snapback.home().join("edited.json"), plan.replace("\"force\": []", "\"force\": [\"lose-fields\"]"))
+        .unwrap();
+    let run = snapback.run(&["rollback", "--plan", "edited.json", "--yes", "--quiet"]);
+    assert_eq!(run.code, 2, "{}", run.all());
+    assert!(run.stderr.contains("caused by: it was changed since it was written"), "{}", run.stderr);
     std::fs::write(snapback.home().join("no-plan.json"), "{}").unwrap();
     assert_snapshot!(snapback.run(&["rollback", "--plan", "no-plan.json", "--quiet"]).all(), @r"
     exit 2
@@ -94,6 +99,26 @@ fn what_is_no_way_back_is_refused_before_anything_is_changed() {
     caused by: missing field `format` at line 1 column 2
     ");
     cluster.kubectl(&["delete", "configmap", "added", "-n", "cozy-system"]);
+
+    assert_eq!(snapback.run(&["rollback", "--scope", "namespace=nope"]).code, 2, "a typo is no success");
+
+    // Held by a transaction that nobody here knows of: neither planned over, nor gone back to.
+    let installer = |marks: &str| {
+        format!(
+            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: cozystack, namespace: cozy-system, annotations: {{{marks}}}}},
+              spec: {{replicas: 0, selector: {{matchLabels: {{a: b}}}}, template: {{metadata: {{labels: {{a: b}}}},
+              spec: {{containers: [{{name: a, image: a}}]}}}}}}}}"
+        )
+    };
+    cluster.apply(&installer("snapback.io/held-by: 20991231T000000Z-00000000"));
+    snapback.ok(&["backup", "--quiet"]);
+    let run = snapback.run(&["rollback", "--dry-run", "--quiet"]);
+    assert_eq!(run.code, 6, "{}", run.all());
+    assert!(run.stderr.contains("kubectl annotate deployments.apps cozystack -n cozy-system"), "{}", run.stderr);
+    let run = snapback.run(&["rollback", "latest", "--dry-run", "--quiet"]);
+    assert_eq!(run.code, 4, "{}", run.all());
+    assert!(run.stderr.contains("was taken while transaction 20991231T000000Z-00000000 held"), "{}", run.stderr);
+    cluster.kubectl(&["delete", "deployment", "cozystack", "-n", "cozy-system"]);
 
     // Somebody else works on the cluster.
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -154,9 +179,13 @@ fn what_was_begun_is_finished_before_anything_else_and_never_turned_into_another
     child.wait().unwrap();
     assert!(records() >= 1);
 
-    for other in
-        [&["undo", "--yes"][..], &["rollback", "1", "--yes"], &["rollback", "--dry-run"], &["restore", "1", "--yes"]]
-    {
+    for other in [
+        &["undo", "--yes"][..],
+        &["rollback", "1", "--yes"],
+        &["rollback", "--dry-run"],
+        &["restore", "1", "--yes"],
+        &["backup"],
+    ] {
         let run = snapback.run(other);
         assert_eq!(run.code, 4, "{other:?} {}", run.all());
         assert!(run.stderr.contains("is not finished"), "{}", run.stderr);

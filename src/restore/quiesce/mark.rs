@@ -7,11 +7,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::journal::{Held, Prior};
+use crate::store::SnapshotTree;
 
+use super::super::error::RestoreError;
 use super::super::object;
 
 /// The transaction that holds the object.
 pub const HELD_BY: &str = "snapback.io/held-by";
+
 /// How many replicas it had, or `unset`.
 pub const HELD_REPLICAS: &str = "snapback.io/held-replicas";
 /// What `spec.paused` was: `true`, `false` or `unset`.
@@ -90,6 +93,22 @@ pub(super) fn unmark(value: &mut Value) {
         object::remove(value, "/metadata/annotations", mark);
     }
     object::remove_empty(value, "/metadata", "annotations");
+}
+
+/// Which of these things bear a transaction's mark in a tree, with the transaction.
+///
+/// # Errors
+/// The tree cannot be read.
+pub async fn marked(tree: &SnapshotTree, items: &[Held]) -> Result<Vec<(Held, String)>, RestoreError> {
+    let mut found = Vec::new();
+    for item in items {
+        let path = item.object_path().to_tree_path();
+        let Some(bytes) = tree.read(&path).await? else { continue };
+        if let Some(holder) = holder(&object::parse(&path, &bytes)?) {
+            found.push((item.clone(), holder.to_owned()));
+        }
+    }
+    Ok(found)
 }
 
 /// The transaction that holds the object.

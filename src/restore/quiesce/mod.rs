@@ -31,7 +31,7 @@ pub use backends::{DeadBackend, DeadCall, Death, dead_backends};
 pub use error::QuiesceError;
 pub use find::{Hold, Role, find};
 pub use holding::Holding;
-pub use mark::{HELD_BY, HELD_PAUSED, HELD_REPLICAS};
+pub use mark::{HELD_BY, HELD_PAUSED, HELD_REPLICAS, marked};
 pub use rights::needed_rights;
 pub use start::{Left, Started, target};
 pub use stop::{Stopped, prior};
