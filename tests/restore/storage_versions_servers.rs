@@ -62,8 +62,8 @@ async fn no_object_is_left_behind_through_an_api_server_that_lags() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         // Written by now through the first server, and the second one would write the next at the newer version.
         let early = own.stored();
-        assert!(early.values().all(|version| version == "v1"), "written before every server has the union: {early:?}");
         tokio::task::block_in_place(|| site.control_plane().resume_server("kube-apiserver-2"));
+        assert!(early.values().all(|version| version == "v1"), "written before every server has the union: {early:?}");
     };
     let convert = async {
         let mut steps = Vec::new();
