@@ -11,13 +11,12 @@ use snapback::store::{Snapshot, SnapshotTree, SnapshotWriter};
 use super::error::{Failure, Prefix};
 use super::output::Output;
 use super::progress::Shown;
+use super::restore_failure::restore_failure;
 use super::scope;
 use super::session::{Opened, Session};
 use super::snapshot_name::SnapshotName;
 use super::snapshots;
-
-/// How many types are listed at once, as `backup` does.
-pub(crate) const PARALLEL: usize = 4;
+use super::taking::PARALLEL;
 
 /// One side of a comparison.
 pub(crate) struct Side {
@@ -131,7 +130,7 @@ impl Session<'_> {
         let shown = Shown::new(self.output);
         // Read as the other side has it: at another version every object of a type would differ.
         let versions = match &base {
-            Some(base) => comparable_versions(base).await.map_err(super::restore::restore_failure)?,
+            Some(base) => comparable_versions(base).await.map_err(restore_failure)?,
             None => BTreeMap::new(),
         };
         let mut writer = SnapshotWriter::scratch(base);

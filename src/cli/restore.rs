@@ -6,11 +6,10 @@ use serde_json::{Value, json};
 use snapback::cluster::Cluster;
 use snapback::restore::helm::judge_plan;
 use snapback::restore::{
-    AddedTypes, Plan, RestoreError, RestoreOptions, StoragePlan, Wait, apply, comparable_versions, needed_rights,
-    never_list, plan, prove,
+    AddedTypes, Plan, RestoreOptions, StoragePlan, Wait, apply, comparable_versions, needed_rights, never_list, plan,
+    prove,
 };
 use snapback::snapshot::{Scope, Selection};
-use snapback::source::Sources;
 use snapback::store::{Snapshot, SnapshotTree};
 
 use super::advice::shell_word;
@@ -22,13 +21,14 @@ use super::helm;
 use super::live::{Origin, Side};
 use super::plan_text;
 use super::progress::Shown;
+use super::restore_failure::restore_failure;
 use super::rights;
 use super::scope;
 use super::session::{Opened, Session};
 use super::snapshot_name::{BEFORE_RESTORE, SnapshotName};
 use super::snapshots::{document, when};
 use super::table;
-use super::taking::{Request, take};
+use super::taking::{request_before, take};
 use super::unfinished::refuse_unfinished;
 
 /// Restores, or shows what a restore would do.
@@ -277,17 +277,6 @@ fn beyond(second: &Plan, first: &Plan) -> usize {
     second.conversions().map(unseen).sum()
 }
 
-/// The whole cluster, whatever is restored of it: going back must be possible.
-pub(crate) fn request_before() -> Result<Request, Failure> {
-    Ok(Request {
-        label: BEFORE_RESTORE.to_owned(),
-        selection: Selection::new(&[], &[], Scope::Everything)?,
-        with_events: false,
-        sources: Sources::default(),
-        left_out: Vec::new(),
-    })
-}
-
 /// Another cluster's objects would be put over this one's.
 async fn check_cluster(
     session: &Session<'_>,
@@ -325,23 +314,4 @@ async fn selection(session: &Session<'_>, wanted: &Side, live: &Side) -> Result<
     let Origin::Stored(snapshot) = &wanted.origin else { return Ok((comparison.selection, unreadable)) };
     let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
     Ok((comparison.selection.within(scope::selection(&snapshot.body.scope)?).within(readable), unreadable))
-}
-
-pub(crate) fn restore_failure(error: RestoreError) -> Failure {
-    match error {
-        RestoreError::Cluster(error) => error.into(),
-        RestoreError::Store(error) => error.into(),
-        RestoreError::Selection(error) => error.into(),
-        RestoreError::Capture(error) => error.into(),
-        RestoreError::UnknownRule { .. } => {
-            Failure::of(Exit::Usage, &error).hint("`snapback restore --never-list` lists the rules")
-        }
-        RestoreError::Misplaced { ref path, .. } | RestoreError::NotAnObject { ref path, .. } => {
-            Failure::of(Exit::Refused, &error).hint(format!(
-                "`snapback backup` writes no such snapshot: find out who did; `--exclude {}` leaves that file out",
-                super::advice::shell_word(path)
-            ))
-        }
-        error => Failure::of(Exit::Failed, &error),
-    }
 }

@@ -11,7 +11,7 @@ use snapback::restore::{RestoreError, Right, denied_rights};
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::output::{Output, first_of};
-use super::restore::restore_failure;
+use super::restore_failure::restore_failure;
 use super::scope;
 
 /// Namespaces that a line names; more are counted.

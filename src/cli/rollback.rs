@@ -9,11 +9,12 @@ use super::advice::shell_word;
 use super::arguments::RollbackArguments;
 use super::error::Failure;
 use super::exit::Exit;
-use super::restore::restore_failure;
+use super::intended::Intended;
+use super::restore_failure::restore_failure;
 use super::session::Session;
 use super::snapshot_name::{PRE_UPGRADE, SnapshotName};
 use super::snapshots::when;
-use super::transaction::{Intended, Site};
+use super::transaction::Site;
 
 /// Rolls back, shows what that would do, or goes on with a rollback that was interrupted.
 pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) -> Result<Exit, Failure> {

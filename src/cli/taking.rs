@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use snapback::cluster::Cluster;
-use snapback::snapshot::{CaptureOptions, ClusterCapture, Selection, UnlistableType, capture_cluster, series};
+use snapback::snapshot::{CaptureOptions, ClusterCapture, Scope, Selection, UnlistableType, capture_cluster, series};
 use snapback::source::{Sources, capture_sources};
 use snapback::store::backend::Backend as _;
 use snapback::store::{
@@ -13,12 +13,14 @@ use snapback::store::{
 
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
-use super::live::PARALLEL;
 use super::progress::Shown;
 use super::scope;
 use super::session::{Opened, Session};
+use super::snapshot_name::BEFORE_RESTORE;
 use super::version::TOOL;
 
+/// How many types are listed at once.
+pub(crate) const PARALLEL: usize = 4;
 /// How the cluster is called among the sources of a snapshot.
 pub(crate) const CLUSTER: &str = "cluster";
 
@@ -34,6 +36,17 @@ pub(crate) struct Request {
     pub(crate) sources: Sources,
     /// What was left out of them, and why.
     pub(crate) left_out: Vec<SourceRecord>,
+}
+
+/// The whole cluster, whatever is restored of it: going back must be possible.
+pub(crate) fn request_before() -> Result<Request, Failure> {
+    Ok(Request {
+        label: BEFORE_RESTORE.to_owned(),
+        selection: Selection::new(&[], &[], Scope::Everything)?,
+        with_events: false,
+        sources: Sources::default(),
+        left_out: Vec::new(),
+    })
 }
 
 /// A snapshot that was taken.

@@ -22,47 +22,29 @@ use snapback::restore::{
 };
 use snapback::rollback::{DELETE_ADDED_TYPES, LOSE_FIELDS, Report, ReviewedPlan, Settings, abandon, agreed, drive};
 use snapback::snapshot::{Scope, Selection};
-use snapback::store::{Snapshot, SnapshotTree};
+use snapback::store::SnapshotTree;
 
 use super::arguments::ConsentArguments;
 use super::consent;
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::helm;
-use super::live::{Origin, PARALLEL};
+use super::intended::Intended;
+use super::live::Origin;
 use super::progress::Shown;
-use super::restore::{request_before, restore_failure};
+use super::restore_failure::restore_failure;
 use super::rights;
 use super::scope::type_name;
 use super::session::{Opened, Session};
 use super::snapshots::document;
 use super::state;
-use super::taking::take;
+use super::taking::{PARALLEL, request_before, take};
 use super::transaction_text::{self as text, Preview};
 use super::unfinished::{beginning, journal_failure, not_finished, rollback_failure};
 use super::version::TOOL;
 
 /// How long one thing may take to stop, to be deleted or to be accepted.
 const PATIENCE: Duration = Duration::from_secs(240);
-
-/// What a transaction is to bring about.
-pub(crate) struct Intended {
-    pub(crate) purpose: Purpose,
-    pub(crate) snapshot: Snapshot,
-    pub(crate) scope: RollbackScope,
-    /// What is agreed to apart.
-    pub(crate) force: Vec<String>,
-    /// The plan that has to be the one, if there is one.
-    pub(crate) reviewed: Option<ReviewedPlan>,
-    /// What to type for it.
-    pub(crate) command: String,
-}
-
-impl Intended {
-    fn agrees_to(&self, name: &str) -> bool {
-        self.force.iter().any(|agreed| agreed == name)
-    }
-}
 
 /// The repository, the cluster, and where this machine keeps its journals.
 pub(crate) struct Site<'a> {

@@ -14,11 +14,11 @@ use super::error::Failure;
 use super::exit::Exit;
 use super::field_text::printable;
 use super::helm;
+use super::intended::Intended;
 use super::output::{Output, Tone, first_of};
 use super::plan_text::{self, subject};
 use super::snapshots::{document, when};
 use super::table;
-use super::transaction::Intended;
 
 /// Things of one role that a line names; more are counted.
 const NAMED: usize = 3;

@@ -7,8 +7,9 @@ use snapback::store::Snapshot;
 use super::arguments::UndoArguments;
 use super::error::Failure;
 use super::exit::Exit;
+use super::intended::Intended;
 use super::session::Session;
-use super::transaction::{Intended, Site};
+use super::transaction::Site;
 use super::unfinished::journal_failure;
 
 /// Undoes the last transaction of this cluster, or goes on with an undo that was interrupted.

@@ -11,7 +11,7 @@ use snapback::rollback::RollbackError;
 
 use super::error::Failure;
 use super::exit::Exit;
-use super::restore::restore_failure;
+use super::restore_failure::restore_failure;
 use super::session::{Opened, Session};
 use super::state;
 use super::transaction_text as text;

@@ -37,7 +37,7 @@ fn every_document_has_the_fields_that_are_documented() {
         (
             "restore",
             vec!["restore", "1", "--dry-run", "--only", "ns/kube-system"],
-            &["snapshot", "context", "dryRun", "notCompared", "plan", "missingRights"],
+            &["snapshot", "context", "dryRun", "notCompared", "plan", "missingRights", "helm"],
         ),
         ("restore", vec!["restore", "--never-list"], &["neverList"]),
         ("export", vec!["export", "1", "out"], &["destination", "objects", "secrets", "leftOut", "folders"]),

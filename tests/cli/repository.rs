@@ -227,6 +227,5 @@ fn a_damaged_file_is_named_with_what_it_costs() {
       costs no snapshot anything
     2 files damaged: checked every byte, object and reference of 4 files and 0 snapshots (N B read)
     --- stderr
-    note: this machine remembers no head of this log, so it cannot tell whether the newest entries were taken away
     ");
 }
