@@ -148,7 +148,7 @@ async fn install_awkward_releases(site: &Site) {
     let charts = "/apis/source.toolkit.fluxcd.io/v1/namespaces/cozy-system/helmcharts";
     let chart = site.get(&format!("{charts}/cozy-metallb-metallb")).await.unwrap();
     let mut artifact = chart["status"]["artifact"].clone();
-    artifact["revision"] = json!(format!("0.35.5@{}", artifact["digest"].as_str().unwrap()));
+    artifact["revision"] = json!(format!("0.36.2@{}", artifact["digest"].as_str().unwrap()));
     let repositories = "/apis/source.toolkit.fluxcd.io/v1/namespaces/helm-lab/ocirepositories";
     let repository = json!({"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository",
         "metadata": {"name": "metallb"}, "spec": {"interval": "1h", "url": "oci://registry.example.org/metallb"}});
@@ -164,7 +164,7 @@ async fn install_awkward_releases(site: &Site) {
 }
 
 fn release(name: &str, more: &Value) -> Value {
-    let chart = json!({"spec": {"chart": "cozy-metallb", "version": "0.35.5",
+    let chart = json!({"spec": {"chart": "cozy-metallb", "version": "0.36.2",
         "sourceRef": {"kind": "HelmRepository", "name": "cozystack-system", "namespace": "cozy-system"}}});
     let mut spec = no_wait();
     spec["interval"] = json!("1h");

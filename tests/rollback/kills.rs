@@ -78,8 +78,9 @@ impl Case {
             tool: TOOL.to_owned(),
             holder: "a".to_owned(),
         };
-        let mut journal = OpenJournal::begin(store, begun).await?;
+        // The command itself takes it once the first record stands; by hand that would be refused then.
         let before = name(&backup(&self.snapback, &self.repository).await);
+        let mut journal = OpenJournal::begin(store, begun).await?;
         journal.append(Event::Saved { before }).await?;
         Ok(journal)
     }

@@ -60,7 +60,7 @@ async fn an_etcd_out_of_a_snapshot_serves_it_and_sends_watchers_back_to_their_li
     assert!(!snapback.home().join("kit").exists());
     let document = snapback.json(&["etcd", "prepare", "1", "kit"]);
     let number = |field: &str| document[field].as_u64().unwrap_or_else(|| panic!("{field}: {document}"));
-    assert_eq!((&document["hashed"], &document["installation"]), (&true.into(), &"plainEtcd".into()));
+    assert_eq!((&document["hashed"], &document["installation"]), (&true.into(), &"plainEtcd".into()), "{document}");
     assert!(number("revisionAhead") >= number("revision") + AHEAD, "{document}");
     assert!(number("liveRevision") >= revision && number("revision") < revision, "{document}");
     assert_eq!(number("writesLost"), number("liveRevision") - number("revision"));
