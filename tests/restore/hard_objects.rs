@@ -354,7 +354,10 @@ async fn a_namespace_that_an_api_server_nobody_has_holds_up_says_so() {
 /// volume lies in no namespace, so that it is not selected with its claim.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_comes_back_brings_its_volume_along() {
-    let site = Site::in_namespace("volume-late").await;
+    // On a control plane of its own: a volume is seen by everybody.
+    let mut site = Site::start(Options::default()).await;
+    site.only(&["namespaces/volume-late", "cluster/*/*/volume-late/**"]);
+    site.post("/api/v1/namespaces", json!({"metadata": {"name": "volume-late"}})).await;
     let (volume, claims) =
         ("/api/v1/persistentvolumes/pv-late", "/api/v1/namespaces/volume-late/persistentvolumeclaims");
     let size = json!({"storage": "1Gi"});

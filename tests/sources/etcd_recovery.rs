@@ -58,7 +58,9 @@ async fn an_etcd_out_of_a_snapshot_serves_it_and_sends_watchers_back_to_their_li
     let missing = snapback.run(&["etcd", "prepare", "1", "kit", "--etcdutl", "no-etcdutl"]);
     assert!(missing.code == 1 && missing.stderr.contains("--etcdutl FILE"), "{}", missing.all());
     assert!(!snapback.home().join("kit").exists());
-    let document = snapback.json(&["etcd", "prepare", "1", "kit"]);
+    let program = cluster.program("etcdutl");
+    let etcdutl = program.to_str().unwrap();
+    let document = snapback.json(&["etcd", "prepare", "1", "kit", "--etcdutl", etcdutl]);
     let number = |field: &str| document[field].as_u64().unwrap_or_else(|| panic!("{field}: {document}"));
     assert_eq!((&document["hashed"], &document["installation"]), (&true.into(), &"plainEtcd".into()), "{document}");
     assert!(number("revisionAhead") >= number("revision") + AHEAD, "{document}");
@@ -89,7 +91,7 @@ async fn an_etcd_out_of_a_snapshot_serves_it_and_sends_watchers_back_to_their_li
     let data = cluster.folder().join("etcd");
     let place = data.to_str().unwrap();
     let restore = [
-        ["etcd", "restore", "1", "--data-dir", place, "--name", "throwaway"].as_slice(),
+        ["etcd", "restore", "1", "--data-dir", place, "--etcdutl", etcdutl, "--name", "throwaway"].as_slice(),
         &["--initial-advertise-peer-urls", "https://127.0.0.1:2380"],
     ]
     .concat();
