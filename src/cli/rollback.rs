@@ -31,9 +31,8 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
     }
     let snapshot = match (&reviewed, arguments.snapshot.as_deref()) {
         (Some(reviewed), _) => {
-            let number = reviewed.wanted.number;
-            let same = |snapshot: &&Snapshot| snapshot.number == number && snapshot.id == reviewed.wanted.id;
-            site.opened.history.snapshots().iter().find(same).cloned().ok_or_else(|| {
+            let wanted = &reviewed.wanted;
+            site.opened.history.find(wanted.number, &wanted.id).cloned().ok_or_else(|| {
                 let text = format!("the plan is for snapshot {}, which this repository does not have", reviewed.wanted);
                 Failure::new(Exit::Refused, text).hint("name the repository that it was made with by --repo")
             })?

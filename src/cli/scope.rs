@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub(crate) use snapback::cluster::type_name;
 use snapback::snapshot::{Scope, Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument, unmatched_patterns};
 use snapback::store::SnapshotTree;
 
@@ -24,11 +25,6 @@ pub(crate) fn selection(text: &str) -> Result<Selection, Failure> {
         }
     }
     Ok(Selection::new(&only, &exclude, scope)?)
-}
-
-/// `configmaps` or `deployments.apps`.
-pub(crate) fn type_name(group: &str, resource: &str) -> String {
-    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }
 
 /// The list of types in a snapshot; `None` when it holds no cluster.

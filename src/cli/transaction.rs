@@ -17,10 +17,9 @@ use snapback::maintain::verify::verify_snapshot;
 use snapback::restore::helm::judge_plan;
 use snapback::restore::quiesce::{self, HELD_BY, HELD_PAUSED, HELD_REPLICAS, dead_backends, find, marked};
 use snapback::restore::{
-    AddedTypes, Lease, LeaseError, LeaseOptions, Plan, Predecessor, RestoreOptions, RollbackScope, Wait,
-    changed_outside, needed_rights, never_list, plan,
+    Lease, LeaseError, LeaseOptions, Plan, Predecessor, RollbackScope, Wait, changed_outside, needed_rights, plan,
 };
-use snapback::rollback::{DELETE_ADDED_TYPES, LOSE_FIELDS, Report, ReviewedPlan, Settings, abandon, agreed, drive};
+use snapback::rollback::{LOSE_FIELDS, Report, ReviewedPlan, Settings, abandon, agreed, drive, restore_options};
 use snapback::snapshot::{Scope, Selection};
 use snapback::store::SnapshotTree;
 
@@ -156,7 +155,7 @@ impl<'a> Site<'a> {
         };
         if let Some(said) = said {
             if output.is_json() {
-                output.json(text::command_name(intended.purpose), result);
+                output.json(text::purpose(intended.purpose), result);
             } else {
                 output.line(&said);
             }
@@ -256,12 +255,7 @@ impl<'a> Site<'a> {
         refuse_marks(&live.tree, &wanted, &items, intended.snapshot.number).await?;
         let dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
         let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
-        let mut options = RestoreOptions::new(scope.within(readable));
-        let is_rule = |name: &&String| never_list().iter().any(|rule| rule.name == name.as_str());
-        options.force_kinds = intended.force.iter().filter(is_rule).cloned().collect();
-        if intended.agrees_to(DELETE_ADDED_TYPES) {
-            options.added_types = AddedTypes::Delete;
-        }
+        let options = restore_options(scope.within(readable), &intended.force);
         let shown = Shown::new(session.output);
         let plan = plan(&self.cluster, &live.tree, &wanted, &options, &shown).await.map_err(restore_failure)?;
         drop(shown);
@@ -371,7 +365,7 @@ impl<'a> Site<'a> {
         release(session, lease).await;
         if output.is_json() {
             text::report_into(&mut result, &journal, &report);
-            output.json(text::command_name(purpose), result);
+            output.json(text::purpose(purpose), result);
         } else {
             text::report(output, &journal, &report);
         }

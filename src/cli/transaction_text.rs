@@ -35,18 +35,13 @@ pub(crate) struct Preview {
     pub(crate) helm: Vec<Verdict>,
 }
 
-/// `rollback`, `undo` or `restore`, in a sentence.
+/// `rollback`, `undo` or `restore`, in a sentence and as the command of a JSON document.
 pub(crate) const fn purpose(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Rollback => "rollback",
         Purpose::Undo => "undo",
         Purpose::Restore => "restore",
     }
-}
-
-/// The command in a JSON document.
-pub(crate) const fn command_name(meant: Purpose) -> &'static str {
-    purpose(meant)
 }
 
 /// What to type to go on.

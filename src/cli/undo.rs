@@ -2,7 +2,6 @@
 
 use snapback::journal::{JournalError, Purpose, SnapshotName, read_journal};
 use snapback::restore::RollbackScope;
-use snapback::store::Snapshot;
 
 use super::arguments::UndoArguments;
 use super::error::Failure;
@@ -20,8 +19,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &UndoArguments) -> Res
     }
     let (before, scope, mut force) = last(&site).await?;
     arguments.consent.add_to(&mut force);
-    let same = |snapshot: &&Snapshot| snapshot.number == before.number && snapshot.id == before.id;
-    let Some(snapshot) = site.opened.history.snapshots().iter().find(same).cloned() else {
+    let Some(snapshot) = site.opened.history.find(before.number, &before.id).cloned() else {
         let text = format!("the last rollback saved snapshot {before}, and the repository does not have it any more");
         return Err(Failure::new(Exit::Refused, text).hint("`snapback snapshots` lists what there is"));
     };

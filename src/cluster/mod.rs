@@ -21,4 +21,4 @@ pub use discovery::{ApiServices, CustomResourceDefinition, DiscoveryDocuments, d
 pub use error::{ApiError, Cause, ClusterError, TlsProblem};
 pub use kubeconfig::ConnectOptions;
 pub use list::{ListError, ListPage, ListReader};
-pub use served_type::{ServedType, TypeOrigin};
+pub use served_type::{ServedType, TypeOrigin, type_name};

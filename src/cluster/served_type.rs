@@ -47,6 +47,11 @@ pub struct ServedType {
     pub origin: TypeOrigin,
 }
 
+/// `configmaps` or `deployments.apps`: how a type is named to people, and by them.
+pub fn type_name(group: &str, resource: &str) -> String {
+    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
+}
+
 impl ServedType {
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
@@ -55,7 +60,7 @@ impl ServedType {
 
     /// `configmaps` or `deployments.apps`: how errors name it.
     pub fn full_name(&self) -> String {
-        if self.group.is_empty() { self.resource.clone() } else { format!("{}.{}", self.resource, self.group) }
+        type_name(&self.group, &self.resource)
     }
 
     /// Its objects are CustomResourceDefinitions.

@@ -16,7 +16,7 @@ use super::never_list::{NeverRule, Reach, covering};
 use super::object;
 use super::options::RestoreOptions;
 use super::plan::{Action, Bound, Operation, SkipReason, Skipped};
-use super::references::{Purpose, Reference, is_claim, owner_references, references};
+use super::references::{Purpose, Reference, core_path, is_claim, owner_references, references};
 use super::refuser::Refuser;
 use super::storage_versions::{examine, first_union};
 use super::world::World;
@@ -68,9 +68,7 @@ impl Draft {
 
     /// Where its namespace lies.
     pub(super) fn namespace_path(&self) -> Option<String> {
-        let name = self.object_path.namespace.clone()?;
-        let path = ObjectPath { group: String::new(), resource: "namespaces".to_owned(), namespace: None, name };
-        Some(path.to_tree_path())
+        Some(core_path("namespaces", None, self.object_path.namespace.as_deref()?))
     }
 
     /// Makes an object that was not there, or not the same one.

@@ -25,7 +25,7 @@ use super::object;
 use super::options::{AddedTypes, RestoreOptions};
 use super::order::{Node, Stage, stages};
 use super::plan::{Action, Operation, Plan, SkipReason, Skipped};
-use super::references::{Purpose, is_claim};
+use super::references::{Purpose, core_path, is_claim};
 use super::service_address::{is_service, services, taken};
 use super::storage_versions::{find_conversions, put_off};
 use super::world::World;
@@ -148,11 +148,13 @@ async fn add_volumes(world: &World<'_>, changes: &mut BTreeMap<String, Change>) 
             continue;
         };
         // A claim without a namespace cannot come back.
-        let home = path.namespace.as_deref().map(namespace_path).unwrap_or_default();
+        let home = path.namespace.as_deref().map(|name| core_path("namespaces", None, name)).unwrap_or_default();
         let homed = changes.get(&home).is_some_and(|change| change.after.is_some());
         if is_claim(&path) && (homed || world.live_uid(&home).await?.is_some()) {
             let claim = world.wanted_object(&change.path, &entry.hash).await?;
-            volumes.extend(object::text(&claim, "/spec/volumeName").map(volume_path));
+            volumes.extend(
+                object::text(&claim, "/spec/volumeName").map(|name| core_path("persistentvolumes", None, name)),
+            );
         }
     }
     for path in volumes {
@@ -162,16 +164,6 @@ async fn add_volumes(world: &World<'_>, changes: &mut BTreeMap<String, Change>) 
         }
     }
     Ok(())
-}
-
-fn namespace_path(name: &str) -> String {
-    let (group, resource) = (String::new(), "namespaces".to_owned());
-    ObjectPath { group, resource, namespace: None, name: name.to_owned() }.to_tree_path()
-}
-
-fn volume_path(name: &str) -> String {
-    let (group, resource) = (String::new(), "persistentvolumes".to_owned());
-    ObjectPath { group, resource, namespace: None, name: name.to_owned() }.to_tree_path()
 }
 
 /// What would come back into a namespace that neither exists nor comes back cannot.
@@ -328,13 +320,7 @@ fn stands_in_the_way(path: &ObjectPath) -> bool {
 }
 
 fn service_path(service: &Value) -> String {
-    ObjectPath {
-        group: String::new(),
-        resource: "services".to_owned(),
-        namespace: object::namespace(service).map(str::to_owned),
-        name: object::name(service).to_owned(),
-    }
-    .to_tree_path()
+    core_path("services", object::namespace(service), object::name(service))
 }
 
 fn by_stage(drafts: Vec<Draft>) -> BTreeMap<Stage, Vec<Draft>> {

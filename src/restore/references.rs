@@ -77,14 +77,14 @@ pub(super) fn references(path: &ObjectPath, value: &Value, kinds: &Kinds) -> Vec
             object::text(value, "/spec/claimRef/uid"),
         )
     {
-        let path = Some(core_path("persistentvolumeclaims", namespace, name));
+        let path = Some(core_path("persistentvolumeclaims", Some(namespace), name));
         found.push(Reference { purpose: Purpose::Claim, path, uid: uid.to_owned() });
     }
     if is_token(path, value)
         && let (Some(namespace), Some(name), Some(uid)) =
             (path.namespace.as_deref(), annotation(value, TOKEN_NAME), annotation(value, TOKEN_UID))
     {
-        let path = Some(core_path("serviceaccounts", namespace, name));
+        let path = Some(core_path("serviceaccounts", Some(namespace), name));
         found.push(Reference { purpose: Purpose::ServiceAccount, path, uid: uid.to_owned() });
     }
     found
@@ -149,11 +149,12 @@ fn annotation<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.pointer("/metadata/annotations")?.get(key)?.as_str()
 }
 
-fn core_path(resource: &str, namespace: &str, name: &str) -> String {
+/// Where an object of the core group lies in a snapshot.
+pub(super) fn core_path(resource: &str, namespace: Option<&str>, name: &str) -> String {
     ObjectPath {
         group: String::new(),
         resource: resource.to_owned(),
-        namespace: Some(namespace.to_owned()),
+        namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
     }
     .to_tree_path()

@@ -11,7 +11,7 @@ use crate::progress::{Progress, ProgressEvent};
 use crate::restore::quiesce::{Holding, Quiesce};
 use crate::restore::{AddedTypes, Applied, RestoreOptions, RollbackScope, Wait, never_list, prove};
 use crate::snapshot::Selection;
-use crate::store::{Repository, SnapshotTree};
+use crate::store::{History, Repository, SnapshotTree};
 
 use super::error::RollbackError;
 use super::report::Report;
@@ -20,6 +20,17 @@ use super::report::Report;
 pub const LOSE_FIELDS: &str = "lose-fields";
 /// The same: types that were added since go, though objects outside the scope go with them.
 pub const DELETE_ADDED_TYPES: &str = "delete-added-types";
+
+/// Options of a restore of this selection, given what was agreed to apart, by the names that a journal has for it.
+pub fn restore_options(selection: Selection, force: &[String]) -> RestoreOptions {
+    let mut options = RestoreOptions::new(selection);
+    let is_rule = |name: &&String| never_list().iter().any(|rule| rule.name == name.as_str());
+    options.force_kinds = force.iter().filter(is_rule).cloned().collect();
+    if force.iter().any(|name| name == DELETE_ADDED_TYPES) {
+        options.added_types = AddedTypes::Delete;
+    }
+    options
+}
 
 /// What the person who rolls back may choose beyond what the journal says. It may be another choice after a kill.
 #[derive(Clone, Debug)]
@@ -67,8 +78,9 @@ pub async fn drive(
     let Some(before) = journal.state().before().cloned() else {
         return Err(RollbackError::NotSaved { transaction: journal.transaction().clone() });
     };
-    let before = tree(repository, journal, &before).await?;
-    let wanted = tree(repository, journal, &journal.state().wanted().clone()).await?;
+    let history = repository.history().await?;
+    let before = tree(repository, &history, journal, &before).await?;
+    let wanted = tree(repository, &history, journal, journal.state().wanted()).await?;
     let scope: RollbackScope = journal.state().begun().scope.parse()?;
     let scope = scope.selection(&before, &wanted).await?;
     let (fighting, report, stuck) = (None, Report::default(), Vec::new());
@@ -89,12 +101,11 @@ pub async fn abandon(journal: &mut OpenJournal) -> Result<(), RollbackError> {
 /// The content of a snapshot that a journal names.
 async fn tree(
     repository: &Repository,
+    history: &History,
     journal: &OpenJournal,
     name: &SnapshotName,
 ) -> Result<SnapshotTree, RollbackError> {
-    let history = repository.history().await?;
-    let found = history.snapshots().iter().find(|snapshot| snapshot.number == name.number && snapshot.id == name.id);
-    let Some(snapshot) = found else {
+    let Some(snapshot) = history.find(name.number, &name.id) else {
         let (transaction, snapshot) = (journal.transaction().clone(), name.clone());
         return Err(RollbackError::SnapshotMissing { transaction, snapshot });
     };
@@ -146,13 +157,8 @@ impl Driver<'_> {
     /// Options of planning, writing and proving, with what is held now.
     pub(super) fn options(&self, selection: Selection) -> RestoreOptions {
         let state = self.journal.state();
-        let mut options = RestoreOptions::new(selection);
+        let mut options = restore_options(selection, &state.begun().force);
         options.patience = self.settings.patience;
-        let is_rule = |name: &&String| never_list().iter().any(|rule| rule.name == name.as_str());
-        options.force_kinds = state.begun().force.iter().filter(is_rule).cloned().collect();
-        if state.begun().force.iter().any(|name| name == DELETE_ADDED_TYPES) {
-            options.added_types = AddedTypes::Delete;
-        }
         options.holding = Holding::new(self.journal.transaction().as_str(), state.held());
         options
     }

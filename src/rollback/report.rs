@@ -9,12 +9,8 @@ use crate::restore::{Proof, Step};
 /// What this process did of a transaction. What an earlier one did is in the journal.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// What was stopped, or found stopped.
-    pub stopped: Vec<Held>,
     /// Rounds towards the snapshot.
     pub rounds: Vec<Round>,
-    /// Types that could not be listed in the last round: they were left alone.
-    pub unreadable: Vec<String>,
     /// How things were put back.
     pub started: Vec<(Held, Started)>,
     /// The comparison with everything still held.

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::cluster::type_name;
 use crate::journal::{Event, Reason};
 use crate::progress::ProgressEvent;
 use crate::restore::{Plan, apply, comparable_versions, plan};
@@ -70,7 +71,7 @@ impl Driver<'_> {
     }
 
     /// The cluster as it is, and what of the scope could be read: what could not is not missing.
-    pub(super) async fn look(&mut self) -> Result<(SnapshotTree, Selection), RollbackError> {
+    pub(super) async fn look(&self) -> Result<(SnapshotTree, Selection), RollbackError> {
         let mut writer = SnapshotWriter::scratch(Some(self.wanted.clone()));
         let options = CaptureOptions {
             selection: Selection::everything(),
@@ -79,14 +80,10 @@ impl Driver<'_> {
             versions: comparable_versions(&self.wanted).await?,
         };
         let capture = capture_cluster(self.cluster, &options, &mut writer, self.progress).await?;
-        let name = |group: &str, resource: &str| {
-            if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
-        };
         let unreadable: Vec<String> =
-            capture.unlistable.iter().map(|found| name(&found.group, &found.resource)).collect();
+            capture.unlistable.iter().map(|found| type_name(&found.group, &found.resource)).collect();
         let readable =
             Selection::new(&[], &unreadable, Scope::Everything).map_err(crate::restore::RestoreError::from)?;
-        self.report.unreadable = unreadable;
         Ok((writer.finish().await?.tree(), self.scope.clone().within(readable)))
     }
 }

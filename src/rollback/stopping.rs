@@ -22,7 +22,6 @@ impl Driver<'_> {
                     let scalers = stopped.autoscalers.join(", ");
                     self.progress.report(ProgressEvent::Note(format!("{item} has autoscalers: {scalers}")));
                 }
-                self.report.stopped.push(item.clone());
                 self.say(Event::Stopped { item }).await
             }
             Err(error) => self.not_stopped(item, error).await,
@@ -76,7 +75,7 @@ impl Driver<'_> {
     }
 
     /// When a person agreed to a plan, it is made once more before the first change.
-    async fn is_as_reviewed(&mut self) -> Result<bool, RollbackError> {
+    async fn is_as_reviewed(&self) -> Result<bool, RollbackError> {
         let Some(reviewed) = self.journal.state().begun().reviewed else { return Ok(true) };
         let (live, readable) = self.look().await?;
         let mut options = self.options(readable);

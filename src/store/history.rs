@@ -66,6 +66,11 @@ impl History {
         &self.snapshots
     }
 
+    /// The live snapshot of exactly this number and id.
+    pub fn find(&self, number: u64, id: &ContentHash) -> Option<&Snapshot> {
+        self.snapshots.iter().find(|snapshot| snapshot.number == number && snapshot.id == *id)
+    }
+
     /// Whether a snapshot with this number was forgotten.
     pub fn is_forgotten(&self, number: u64) -> bool {
         self.forgotten.iter().any(|snapshot| snapshot.number == number)
