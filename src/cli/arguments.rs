@@ -226,39 +226,22 @@ pub(crate) enum LevelName {
 #[derive(Debug, Args)]
 #[command(after_help = NAMES)]
 pub(crate) struct RestoreArguments {
-    /// The snapshot
-    #[arg(required_unless_present = "never_list")]
+    /// The snapshot [default: that of a restore that was interrupted]
     pub(crate) snapshot: Option<String>,
-    /// Print the plan; write nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask (needed without a terminal)
-    #[arg(long)]
-    pub(crate) yes: bool,
-    /// Do not watch for 90 seconds what garbage collection does to objects whose owners were made anew
-    #[arg(long)]
-    pub(crate) no_wait: bool,
     /// Print what a restore never touches, with the reasons
     #[arg(long, conflicts_with_all = [
-        "snapshot", "dry_run", "yes", "no_wait", "force", "lose_fields", "delete_added_types", "from_another_cluster",
-        "allow_helm_upgrade",
+        "snapshot", "force", "from_another_cluster", "dry_run", "yes", "no_wait", "lose_fields", "delete_added_types",
+        "allow_helm_upgrade", "give_up",
     ])]
     pub(crate) never_list: bool,
     /// Touch what a rule of the never-list covers all the same; may be repeated
     #[arg(long, value_name = "RULE")]
     pub(crate) force: Vec<String>,
-    /// Let objects that are no part of what is restored lose the fields that their type's older version does not know
-    #[arg(long)]
-    pub(crate) lose_fields: bool,
-    /// Delete types that were added since, though objects that are no part of what is restored go with them
-    #[arg(long)]
-    pub(crate) delete_added_types: bool,
     /// Restore a snapshot that was taken of another cluster
     #[arg(long)]
     pub(crate) from_another_cluster: bool,
-    /// Go on even though helm-controller would then install, upgrade or roll back releases by itself
-    #[arg(long)]
-    pub(crate) allow_helm_upgrade: bool,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArguments,
 }
 
 /// What else the help of `rollback` says.
@@ -290,8 +273,9 @@ pub(crate) struct RollbackArguments {
 
 /// What else the help of `undo` says.
 const UNDO_NOTES: &str = "\
-It goes back to the snapshot that the last rollback (or undo) took before it changed anything, in the same scope, so that a \
-second undo is a redo. While a rollback is unfinished it refuses: `snapback rollback` finishes that one first.";
+It goes back to the snapshot that the last rollback, restore or undo took before it changed anything, in the same scope, so \
+that a second undo is a redo. While a rollback or a restore is unfinished it refuses: `snapback \
+rollback` (or `restore`) finishes that one first, or gives it up with --give-up.";
 
 #[derive(Debug, Args)]
 #[command(after_help = UNDO_NOTES)]
@@ -321,6 +305,9 @@ pub(crate) struct ConsentArguments {
     /// Go on even though helm-controller would then install, upgrade or roll back releases by itself
     #[arg(long)]
     pub(crate) allow_helm_upgrade: bool,
+    /// Do not finish what was interrupted: what was held still runs again, the rest stays as it is now
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) give_up: bool,
 }
 
 #[derive(Debug, Args)]

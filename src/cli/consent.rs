@@ -27,6 +27,14 @@ impl ConsentArguments {
         }
     }
 
+    /// Nothing is unfinished: there is nothing to give up.
+    pub(crate) fn refuse_to_give_up(&self) -> Result<(), Failure> {
+        if self.give_up {
+            return Err(Failure::new(Exit::Usage, "nothing is unfinished on this cluster that could be given up"));
+        }
+        Ok(())
+    }
+
     /// Adds the options to a command that a hint tells to type.
     pub(crate) fn options(&self, command: &mut String) {
         self.apart().for_each(|name| command.push_str(&format!(" --{name}")));

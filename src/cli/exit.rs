@@ -48,7 +48,7 @@ Exit codes:
   3    done, but partial: something is missing and was named
   4    refused by a check, nothing was changed
   5    damage found
-  6    another rollback or undo works on this cluster
+  6    another restore, rollback or undo works on this cluster
   8    something that was stopped could not be put back; a person is needed
   10   the cluster moved since the plan was made
   130  interrupted (Ctrl-C or SIGTERM); nothing was committed, or a restore says how far it came";

@@ -26,7 +26,7 @@ pub(crate) async fn run(session: &Session<'_>) -> Result<Exit, Failure> {
         session.output.json("init", json!({"repository": {"id": repository.id(), "place": repository.place()}}));
     } else {
         session.output.line(&format!("made the repository {} in {}", short(repository.id()), repository.place()));
-        session.output.progress_line("next: snapback backup");
+        session.output.progress_line(&format!("next: snapback backup --label pre-upgrade{}", session.place_options()));
     }
     Ok(Exit::Done)
 }

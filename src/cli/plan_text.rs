@@ -39,10 +39,11 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
         (counts.skip, "skip"),
     ]
     .into_iter()
-    .filter(|(count, word)| *count > 0 || !matches!(*word, "readopt" | "convert"))
+    .filter(|(count, _)| *count > 0)
     .map(|(count, word)| format!("{word} {}", table::thousands(count as u64)))
     .collect();
-    output.line(&output.paint(Tone::Bold, &format!("plan: {}", words.join(", "))));
+    let words = if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
+    output.line(&output.paint(Tone::Bold, &format!("plan: {words}")));
     for danger in &plan.dangers() {
         let line = format!("  ! {} {}", subject(&danger.path), printable(&danger.text));
         output.line(&output.paint(Tone::Red, &line));
@@ -51,7 +52,7 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
     let harmless = plan.actions.iter().filter(|action| action.operation.danger().is_none());
     let lines: Vec<String> = harmless
         .map(|action| {
-            let unchecked = if action.unchecked { " (no dry run could check it)" } else { "" };
+            let unchecked = if action.unchecked { " *" } else { "" };
             let line = match &action.operation {
                 Operation::Create { after_gone: true } => {
                     format!("  + {} when the old one is gone", subject(&action.path))
@@ -78,6 +79,11 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
         .collect();
     limited(output, &lines);
     skipped(output, plan);
+    let unchecked = plan.actions.iter().filter(|action| action.unchecked).count();
+    if unchecked > 0 {
+        let actions = table::count(unchecked as u64, "action");
+        output.line(&format!("*: no dry run could check {actions}"));
+    }
     if plan.explained > 0 {
         let objects = table::count(plan.explained, "object");
         output.line(&format!("not counted: {objects} with no other difference than a cluster makes by itself"));
@@ -165,27 +171,6 @@ pub(crate) fn plan_document(plan: &Plan) -> Value {
         .map(|skipped| json!({"path": skipped.path, "reason": skipped.reason.to_string()}))
         .collect();
     json!({"counts": plan.counts(), "actions": actions, "skipped": skipped, "explained": plan.explained})
-}
-
-/// What was done, as JSON.
-pub(crate) fn applied_document(applied: &Applied) -> Value {
-    json!({
-        "writes": applied.writes,
-        "done": applied.steps.iter().filter(|step| step.outcome == Outcome::Done).count(),
-        "failures": applied.failures().collect::<Vec<_>>(),
-    })
-}
-
-/// Prints what was done and what was proven, differences by class.
-pub(crate) fn outcome(output: &Output, applied: &Applied, proof: &Proof) {
-    let done = applied.steps.iter().filter(|step| step.outcome == Outcome::Done).count();
-    output.line(&format!(
-        "{} of {} done, {}",
-        table::thousands(done as u64),
-        table::count(applied.steps.len() as u64, "action"),
-        table::count(applied.writes, "write"),
-    ));
-    proof_of(output, applied, proof);
 }
 
 /// Prints what could not be done and what was proven.

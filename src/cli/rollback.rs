@@ -1,6 +1,6 @@
 //! `snapback rollback [SNAPSHOT]`: the platform goes back to what it was before an upgrade.
 
-use snapback::journal::Purpose;
+use snapback::journal::{Begun, Purpose};
 use snapback::restore::{RestoreError, RollbackScope, never_list};
 use snapback::rollback::ReviewedPlan;
 use snapback::store::Snapshot;
@@ -12,18 +12,27 @@ use super::exit::Exit;
 use super::intended::Intended;
 use super::restore_failure::restore_failure;
 use super::session::Session;
+use super::site::Site;
 use super::snapshot_name::{PRE_UPGRADE, SnapshotName};
 use super::snapshots::when;
-use super::transaction::Site;
 
 /// Rolls back, shows what that would do, or goes on with a rollback that was interrupted.
 pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) -> Result<Exit, Failure> {
-    let site = Site::open(session).await?;
+    let site = Site::new(session, session.open_to_add().await?).await?;
     let consent = &arguments.consent;
     if let Some(unfinished) = site.unfinished().await? {
-        let named = arguments.snapshot.is_some() || arguments.plan.is_some();
-        return site.go_on(&unfinished, Purpose::Rollback, named, consent).await;
+        let named = match (arguments.snapshot.as_deref(), &arguments.plan) {
+            (Some(name), _) => {
+                let snapshot = session.stored(&site.opened, &SnapshotName::parse(name)?).await?;
+                Some((snapshot.number, arguments.scope.to_string()))
+            }
+            (None, Some(plan)) => read_plan(plan).map(|plan| Some((plan.wanted.number, plan.scope)))?,
+            (None, None) => None,
+        };
+        let means = |begun: &Begun| named.is_none_or(|named| named == (begun.wanted.number, begun.scope.clone()));
+        return site.go_on(&unfinished, Purpose::Rollback, means, consent).await;
     }
+    consent.refuse_to_give_up()?;
     let reviewed = arguments.plan.as_deref().map(read_plan).transpose()?;
     if let Some(other) = reviewed.as_ref().filter(|reviewed| reviewed.cluster != site.identity) {
         let text = format!("the plan is for another cluster (`{}`)", other.cluster);
@@ -53,6 +62,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
             (arguments.scope.clone(), force)
         }
     };
+    site.check(Purpose::Rollback, &snapshot).await?;
     consent.add_to(&mut force);
     let mut command = format!("snapback rollback {}", snapshot.number);
     if let Some(plan) = &arguments.plan {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 pub(crate) use snapback::cluster::type_name;
-use snapback::snapshot::{Scope, Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument, unmatched_patterns};
+use snapback::snapshot::{Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument, unmatched_patterns};
 use snapback::store::SnapshotTree;
 
 use super::error::{Failure, Prefix};
@@ -12,19 +12,9 @@ use super::output::Output;
 
 /// The selection behind the scope that stands in a snapshot's body: words `scope=`, `only=`, `exclude=`.
 pub(crate) fn selection(text: &str) -> Result<Selection, Failure> {
-    let (mut only, mut exclude, mut scope) = (Vec::new(), Vec::new(), Scope::Everything);
-    for word in text.split_whitespace() {
-        match word.split_once('=') {
-            Some(("only", pattern)) => only.push(pattern.to_owned()),
-            Some(("exclude", pattern)) => exclude.push(pattern.to_owned()),
-            Some(("scope", "plan")) => scope = Scope::Plan,
-            _ => {
-                return Err(Failure::new(Exit::Failed, format!("the snapshot's scope `{text}` is not understood"))
-                    .hint("use the snapback that took it, or a later one"));
-            }
-        }
-    }
-    Ok(Selection::new(&only, &exclude, scope)?)
+    Selection::parse(text).map_err(|error| {
+        Failure::of(Exit::Failed, &error).hint("use the snapback that took the snapshot, or a later one")
+    })
 }
 
 /// The list of types in a snapshot; `None` when it holds no cluster.
@@ -83,18 +73,4 @@ pub(crate) async fn unreadable_types(tree: &SnapshotTree) -> Result<BTreeMap<Str
 pub(crate) fn unreadable(verb: &str, name: &str, status: u16, reason: &str) -> String {
     let status = if status == 0 { String::new() } else { format!("{status} ") };
     format!("cannot {verb} {name}: {status}{reason}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::selection;
-
-    #[test]
-    fn a_scope_is_read_back_as_it_was_written() {
-        for text in ["", "scope=plan", "only=configmaps/a only=secrets exclude=cluster/core/secrets/b", "exclude=pods"]
-        {
-            assert_eq!(selection(text).unwrap().canonical_text(), text);
-        }
-        assert!(selection("later=x").is_err());
-    }
 }

@@ -1,27 +1,20 @@
-//! A rollback or an undo from the command line: shown, agreed to, carried out, or gone on with.
+//! A transaction from the command line: shown, agreed to, carried out, or gone on with.
 //!
 //! In: which snapshot and scope are meant. Out: the report, and an exit code. Invariants: nothing is changed before the
 //! plan was shown and agreed to (I5); the lease is taken before the first record (I9); a transaction that has begun is
-//! finished, never turned into another one (I7).
+//! finished or given up, never turned into another one (I7).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use snapback::cluster::Cluster;
 use snapback::journal::{
-    Begun, Event, Held, OpenJournal, Outcome, Purpose, SnapshotName, Summary, Todo, TransactionId, TwoCopies, list,
+    Begun, Event, OpenJournal, Outcome, Phase, Purpose, Reason, SnapshotName, Summary, Todo, TransactionId, TwoCopies,
 };
-use snapback::maintain::verify::verify_snapshot;
-use snapback::restore::helm::judge_plan;
-use snapback::restore::quiesce::{self, HELD_BY, HELD_PAUSED, HELD_REPLICAS, dead_backends, find, marked};
-use snapback::restore::{
-    Lease, LeaseError, LeaseOptions, Plan, Predecessor, RollbackScope, Wait, changed_outside, needed_rights, plan,
-};
-use snapback::rollback::{LOSE_FIELDS, Report, ReviewedPlan, Settings, abandon, agreed, drive, restore_options};
-use snapback::snapshot::{Scope, Selection};
-use snapback::store::SnapshotTree;
+use snapback::restore::{Lease, LeaseOptions, Plan, Predecessor, RollbackScope, Wait, needed_rights, quiesce};
+use snapback::rollback::{HOLD_NOTHING, LOSE_FIELDS, Report, ReviewedPlan, Settings, abandon, agreed, drive};
+use snapback::store::ContentHash;
 
 use super::arguments::ConsentArguments;
 use super::consent;
@@ -29,82 +22,73 @@ use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::helm;
 use super::intended::Intended;
-use super::live::Origin;
 use super::progress::Shown;
-use super::restore_failure::restore_failure;
 use super::rights;
-use super::scope::type_name;
-use super::session::{Opened, Session};
+use super::site::Site;
 use super::snapshots::document;
-use super::state;
 use super::taking::{PARALLEL, request_before, take};
-use super::transaction_text::{self as text, Preview};
+use super::transaction_text as text;
 use super::unfinished::{beginning, journal_failure, not_finished, rollback_failure};
 use super::version::TOOL;
 
 /// How long one thing may take to stop, to be deleted or to be accepted.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// The repository, the cluster, and where this machine keeps its journals.
-pub(crate) struct Site<'a> {
-    session: &'a Session<'a>,
-    pub(crate) opened: Opened,
-    cluster: Cluster,
-    pub(crate) identity: String,
-    pub(crate) folder: PathBuf,
-}
-
-impl<'a> Site<'a> {
-    /// Opens both.
-    pub(crate) async fn open(session: &'a Session<'a>) -> Result<Self, Failure> {
-        let opened = session.open_to_add().await?;
-        let cluster = session.connect().await?;
-        let identity = cluster.identity().await?;
-        let folder = state::place("journals", opened.repository.id()).ok_or_else(|| {
-            Failure::new(Exit::Usage, "there is no home folder to keep the journal in")
-                .hint("set XDG_STATE_HOME to a folder that outlives this process")
-        })?;
-        Ok(Self { session, opened, cluster, identity, folder })
-    }
-
-    /// Every transaction that the repository or this machine knows of, oldest first.
-    pub(crate) async fn summaries(&self) -> Result<Vec<Summary>, Failure> {
-        let backend = self.opened.repository.backend();
-        list(&self.folder, &**backend).await.map_err(|error| journal_failure(&error))
-    }
-
-    /// The transaction of this cluster that has to be finished first, if there is one.
-    pub(crate) async fn unfinished(&self) -> Result<Option<Summary>, Failure> {
-        Ok(self.summaries().await?.into_iter().find(|summary| summary.may_be_unfinished(&self.identity)))
-    }
-
-    /// Goes on with what was interrupted: it was agreed to then.
+impl Site<'_> {
+    /// Goes on with what was interrupted: it was agreed to then. Whoever names something else means something else.
     pub(crate) async fn go_on(
         &self,
         unfinished: &Summary,
         purpose: Purpose,
-        named: bool,
+        means: impl FnOnce(&Begun) -> bool,
         consent: &ConsentArguments,
     ) -> Result<Exit, Failure> {
         let transaction = &unfinished.transaction;
         let begun = beginning(unfinished)?;
-        let what = text::purpose(begun.purpose);
-        let command = text::command(begun.purpose);
-        if begun.purpose != purpose || named || consent.dry_run {
+        let (what, command) = (text::purpose(begun.purpose), text::command(begun.purpose));
+        let again = format!("{command}{}", self.session.place_options());
+        if begun.purpose != purpose || !means(&begun) || consent.dry_run {
             return Err(not_finished(self.session, transaction, &begun));
         }
-        let described = format!("{what} to snapshot {} (transaction {transaction})", begun.wanted);
-        self.session.output.message(Prefix::Note, &format!("going on with the {described}"));
+        let described = format!("the {what} to snapshot {} (transaction {transaction})", begun.wanted);
+        if consent.give_up && !consent.yes {
+            let question = format!("give up {described}? what was held still runs again, the rest stays as it is now");
+            consent::ask(self.session, "giving up", &question, &format!("{again} --give-up")).await?;
+        }
+        let going = if consent.give_up { "giving up" } else { "going on with" };
+        self.session.output.message(Prefix::Note, &format!("{going} {described}"));
         let store = TwoCopies::new(&self.folder, Arc::clone(self.opened.repository.backend()), transaction.clone());
         let journal = OpenJournal::resume(Box::new(store), TOOL, &holder()).await;
-        let journal = journal.map_err(|error| journal_failure(&error))?;
+        let mut journal = journal.map_err(|error| journal_failure(&error))?;
         // Who has the lock of the copy on this machine knows that the process that wrote it is dead.
         let predecessor = if unfinished.local > 0 { Predecessor::Dead } else { Predecessor::Unknown };
         let lease = self.lease(transaction, predecessor).await?;
-        self.carry_out(journal, lease, consent, &format!("{command}{}", self.session.place_options()), json!({})).await
+        if consent.give_up {
+            self.give_up(&mut journal, &again).await?;
+            if journal.state().ended().is_some() {
+                self.release(lease).await;
+                self.session.output.line("given up: nothing had been changed");
+                return Ok(Exit::Failed);
+            }
+        }
+        self.carry_out(journal, lease, consent, &again, json!({})).await
     }
 
-    /// Verifies, plans, shows, asks, and carries out.
+    /// A person does not want the snapshot to be reached any more.
+    async fn give_up(&self, journal: &mut OpenJournal, again: &str) -> Result<(), Failure> {
+        let reason = Reason::Asked {};
+        let written = match journal.state().phase() {
+            Phase::Begun => abandon(journal, reason).await,
+            Phase::Stopping | Phase::Converging | Phase::Converged | Phase::ProvenQuiet => {
+                journal.append(Event::GivenUp { reason }).await.map_err(Into::into)
+            }
+            // Everything was done that there was to do: what is left is to start what was held.
+            Phase::Starting | Phase::Running | Phase::Proven { .. } | Phase::Ended { .. } => Ok(()),
+        };
+        written.map_err(|error| rollback_failure(error, again))
+    }
+
+    /// Plans, shows, asks, and carries out.
     pub(crate) async fn begin(
         &self,
         intended: &Intended,
@@ -112,8 +96,8 @@ impl<'a> Site<'a> {
         plan_out: Option<&Path>,
     ) -> Result<Exit, Failure> {
         let (session, output) = (self.session, self.session.output);
-        self.check(intended).await?;
-        let (plan, preview, unreadable) = self.preview(intended).await?;
+        let (plan, preview) = self.preview(intended).await?;
+        let unreadable = &preview.unreadable;
         if let Some(reviewed) = &intended.reviewed
             && agreed(&reviewed.plan) != agreed(&plan)
         {
@@ -124,12 +108,16 @@ impl<'a> Site<'a> {
         }
         let held = preview.dead.iter().map(|dead| &dead.item).chain(preview.holds.iter().map(|hold| &hold.item));
         let mut needed = needed_rights(&plan);
-        needed.extend(quiesce::needed_rights(held, &LeaseOptions::default()));
+        let lease = LeaseOptions::default();
+        needed.extend(if intended.agrees_to(HOLD_NOTHING) {
+            quiesce::lease_rights(&lease)
+        } else {
+            quiesce::needed_rights(held, &lease)
+        });
         let missing = rights::missing(output, &self.cluster, &needed).await?;
         let mut result = text::preview_document(intended, &self.cluster, &plan, &preview);
         if let Some(fields) = result.as_object_mut() {
             fields.insert("dryRun".to_owned(), (consent.dry_run || plan_out.is_some()).into());
-            fields.insert("notCompared".to_owned(), unreadable.clone().into());
             fields.insert("missingRights".to_owned(), rights::document(&missing));
         }
         let said = if let Some(path) = plan_out {
@@ -137,12 +125,15 @@ impl<'a> Site<'a> {
             write_plan(path, &self.reviewed(intended, plan.clone()))?;
             let path = super::advice::shell_word(&path.to_string_lossy());
             Some(format!("the plan was written; `snapback rollback --plan {path}` does it, nothing was changed"))
-        } else if plan.only_reports() {
-            let alone = plan.out_of_reach();
-            Some(match (alone, unreadable.is_empty()) {
+        } else if plan.is_empty() || intended.purpose != Purpose::Restore && plan.only_reports() {
+            rights::warn(output, &self.cluster, &missing);
+            Some(match (plan.out_of_reach(), unreadable.is_empty()) {
                 (0, true) => "nothing to do: everything in this scope is as it was".to_owned(),
                 (0, false) => "nothing to do in what could be read".to_owned(),
-                (count, _) => format!("nothing can be done: {count} that differ are left alone (the lines with `=`)"),
+                (1, _) => "nothing can be done: 1 object that differs is left alone (the line with `=`)".to_owned(),
+                (count, _) => {
+                    format!("nothing can be done: {count} objects that differ are left alone (the lines with `=`)")
+                }
             })
         } else if consent.dry_run {
             rights::warn(output, &self.cluster, &missing);
@@ -167,7 +158,8 @@ impl<'a> Site<'a> {
         }
         let command = format!("{}{}", intended.command, session.place_options());
         if !consent.allow_helm_upgrade {
-            helm::refuse(&preview.helm, false, &command)?;
+            let is_part = intended.purpose == Purpose::Restore && intended.scope != RollbackScope::Everything;
+            helm::refuse(&preview.helm, is_part, &command)?;
         }
         if !consent.yes {
             let what = format!("the {}", text::purpose(intended.purpose));
@@ -188,87 +180,10 @@ impl<'a> Site<'a> {
         let reviewed = bound.then(|| agreed(&plan));
         let (journal, lease) = self.decide(intended, force, reviewed).await?;
         let again = format!("{}{}", text::command(intended.purpose), session.place_options());
-        self.carry_out(journal, lease, consent, &again, result).await
-    }
-
-    /// A snapshot that cannot be relied on, or is not of this cluster, is no way back.
-    async fn check(&self, intended: &Intended) -> Result<(), Failure> {
-        let snapshot = &intended.snapshot;
-        let number = snapshot.number;
-        if snapshot.body.cluster != self.identity {
-            let text = format!(
-                "snapshot #{number} is of another cluster (context `{}`), not of `{}`",
-                snapshot.body.context,
-                self.cluster.context()
-            );
-            return Err(Failure::new(Exit::Refused, text).hint("name the right cluster with --context"));
-        }
-        // What could not be read when an undo's snapshot was taken is left alone by the rounds.
-        if intended.purpose == Purpose::Rollback && !(snapshot.body.complete && snapshot.body.scope.is_empty()) {
-            let text = format!("snapshot #{number} does not hold the whole cluster, so nothing says what the rest was");
-            return Err(
-                Failure::new(Exit::Refused, text).hint(format!("`snapback restore {number}` puts back what it holds"))
-            );
-        }
-        let shown = Shown::new(self.session.output);
-        let report = verify_snapshot(Arc::clone(self.opened.repository.backend()), number, &shown).await?;
-        drop(shown);
-        if let Some(damage) = report.damage.first() {
-            let text = format!("snapshot #{number} is damaged; nothing was changed");
-            let mut failure = Failure::new(Exit::Damaged, text).hint("`snapback verify` says what that costs");
-            failure.causes.push(format!("{}: {}", damage.file, damage.what));
-            return Err(failure.hint("`snapback snapshots` lists what else there is"));
-        }
-        Ok(())
-    }
-
-    /// What would be done, and what a person should know before.
-    async fn preview(&self, intended: &Intended) -> Result<(Plan, Preview, Vec<String>), Failure> {
-        let session = self.session;
-        let wanted = self.opened.repository.tree(&intended.snapshot).await?;
-        let everything = Selection::everything();
-        let live = session.capture_live(&self.cluster, everything, false, Some(wanted.clone())).await?;
-        let unreadable: Vec<String> = match &live.origin {
-            Origin::Live { capture, .. } => {
-                capture.unlistable.iter().map(|found| type_name(&found.group, &found.resource)).collect()
-            }
-            Origin::Stored(_) => Vec::new(),
-        };
-        if !unreadable.is_empty() {
-            let text = "left alone, because the cluster could not be read";
-            session.output.message_with_list(Prefix::Warning, text, &unreadable);
-        }
-        if let RollbackScope::Namespace(name) = &intended.scope {
-            let place = format!("cluster/core/namespaces/_/{name}.json");
-            if live.tree.entry(&place).await?.is_none() && wanted.entry(&place).await?.is_none() {
-                let text = format!(
-                    "there is no namespace `{name}`, neither in snapshot #{} nor in the cluster",
-                    intended.snapshot.number
-                );
-                return Err(Failure::new(Exit::Usage, text).hint("`kubectl get namespaces` lists those of the cluster"));
-            }
-        }
-        let scope = intended.scope.selection(&live.tree, &wanted).await.map_err(restore_failure)?;
-        let outside = changed_outside(&live.tree, &wanted, &scope).await.map_err(restore_failure)?;
-        let holds = find(&live.tree, &wanted, &self.named()?).await.map_err(restore_failure)?;
-        let items: Vec<_> = holds.iter().map(|hold| hold.item.clone()).collect();
-        refuse_marks(&live.tree, &wanted, &items, intended.snapshot.number).await?;
-        let dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
-        let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
-        let options = restore_options(scope.within(readable), &intended.force);
-        let shown = Shown::new(session.output);
-        let plan = plan(&self.cluster, &live.tree, &wanted, &options, &shown).await.map_err(restore_failure)?;
-        drop(shown);
-        let helm = judge_plan(&live.tree, &wanted, &plan).await.map_err(restore_failure)?;
-        Ok((plan, Preview { holds, dead, outside, helm }, unreadable))
-    }
-
-    /// What the configuration names to be held still.
-    fn named(&self) -> Result<Vec<Held>, Failure> {
-        let named = self.session.config.rollback.hold.iter().map(|text| text.parse::<Held>());
-        named
-            .collect::<Result<_, _>>()
-            .map_err(|error| Failure::of(Exit::Usage, &error).hint("it stands in `rollback.hold` of the configuration"))
+        self.carry_out(journal, lease, consent, &again, result).await.map_err(|failure| match failure.exit {
+            Exit::PlanStale => failure.hint(format!("run `{command}` again and read the new plan")),
+            _ => failure,
+        })
     }
 
     fn reviewed(&self, intended: &Intended, plan: Plan) -> ReviewedPlan {
@@ -281,13 +196,13 @@ impl<'a> Site<'a> {
         &self,
         intended: &Intended,
         force: Vec<String>,
-        reviewed: Option<snapback::store::ContentHash>,
+        reviewed: Option<ContentHash>,
     ) -> Result<(OpenJournal, Lease), Failure> {
         let transaction = TransactionId::new(jiff::Timestamp::now())?;
         let lease = self.lease(&transaction, Predecessor::Unknown).await?;
         // Somebody may have begun one while the plan was read.
         if let Some(other) = self.unfinished().await? {
-            release(self.session, lease).await;
+            self.release(lease).await;
             let text = format!("transaction {} was begun on this cluster meanwhile", other.transaction);
             return Err(Failure::new(Exit::Held, text).hint("run the command again"));
         }
@@ -304,15 +219,6 @@ impl<'a> Site<'a> {
         let store = TwoCopies::new(&self.folder, Arc::clone(self.opened.repository.backend()), transaction);
         let journal = OpenJournal::begin(Box::new(store), begun).await.map_err(|error| journal_failure(&error))?;
         Ok((journal, lease))
-    }
-
-    async fn lease(&self, transaction: &TransactionId, predecessor: Predecessor) -> Result<Lease, Failure> {
-        let options = LeaseOptions { predecessor, ..LeaseOptions::default() };
-        Lease::acquire(&self.cluster, transaction.as_str(), &options).await.map_err(|error| match error {
-            LeaseError::Cluster(error) => error.into(),
-            error => Failure::of(Exit::Held, &error)
-                .hint("wait until it has ended; a process that died gives the lease up within a minute"),
-        })
     }
 
     /// Saves what is there now, unless that was done, and drives the transaction to its end.
@@ -340,15 +246,19 @@ impl<'a> Site<'a> {
                     }
                 }
                 Err(failure) => {
-                    abandon(&mut journal).await.map_err(|error| rollback_failure(error, again))?;
-                    release(session, lease).await;
+                    abandon(&mut journal, Reason::NotSaved {}).await.map_err(|error| rollback_failure(error, again))?;
+                    self.release(lease).await;
                     return Err(failure);
                 }
             }
         }
+        let left = match purpose {
+            Purpose::Restore => "some objects are back and others are not",
+            Purpose::Rollback | Purpose::Undo => "what was stopped is still stopped",
+        };
         session.interrupt.writing(
-            format!("interrupted in the middle of the {what}; what was stopped is still stopped"),
-            format!("`{again}` goes on with it"),
+            format!("interrupted in the middle of the {what}; {left}"),
+            format!("`{again}` goes on with it, `{again} --give-up` leaves it there for `snapback undo`"),
         );
         let wait = if consent.no_wait { Wait::Skip } else { Wait::Full };
         let settings = Settings { extra: self.named()?, patience: PATIENCE, wait, parallel: PARALLEL };
@@ -362,58 +272,30 @@ impl<'a> Site<'a> {
                 "the end of the journal is on this machine only; the next command completes the repository's copy";
             output.message(Prefix::Warning, text);
         }
-        release(session, lease).await;
+        self.release(lease).await;
         if output.is_json() {
             text::report_into(&mut result, &journal, &report);
             output.json(text::purpose(purpose), result);
-        } else {
+        } else if !is_stale(&report) {
             text::report(output, &journal, &report);
         }
         exit(purpose, &report)
     }
 }
 
-/// What is held now belongs to nobody that this repository knows of, since nothing is unfinished here; and a snapshot of
-/// what was held is no state to go back to.
-async fn refuse_marks(live: &SnapshotTree, wanted: &SnapshotTree, items: &[Held], number: u64) -> Result<(), Failure> {
-    if let Some((item, holder)) = marked(wanted, items).await.map_err(restore_failure)?.into_iter().next() {
-        let text = format!("snapshot #{number} was taken while transaction {holder} held {item} still");
-        return Err(Failure::new(Exit::Refused, text)
-            .hint("it is no state to go back to: `snapback snapshots` lists the others"));
-    }
-    let marks = marked(live, items).await.map_err(restore_failure)?;
-    let Some((item, holder)) = marks.first() else { return Ok(()) };
-    let text =
-        format!("{item} is held still by transaction {holder}, which is not an unfinished one of this repository");
-    let mut failure = Failure::new(Exit::Held, text)
-        .hint("if it is that of another repository or of a copy of this one, finish it there with `snapback rollback`");
-    let place = item.object_path();
-    let namespace = place.namespace.map(|name| format!(" -n {name}")).unwrap_or_default();
-    failure = failure.hint(format!(
-        "if nobody works on it any more, put it back by hand (`{HELD_REPLICAS}` or `{HELD_PAUSED}` on it says what it was), \
-         then `kubectl annotate {}.{} {}{namespace} {HELD_BY}- {HELD_REPLICAS}- {HELD_PAUSED}-`",
-        place.resource, place.group, place.name
-    ));
-    Err(failure)
+/// The cluster is not any more what somebody said yes to, and so nothing was done.
+fn is_stale(report: &Report) -> bool {
+    let stale = matches!(report.outcome, Some(Outcome::Failed { reason: Reason::PlanStale {} }));
+    stale && report.rounds.is_empty()
 }
 
 fn exit(purpose: Purpose, report: &Report) -> Result<Exit, Failure> {
-    Ok(match &report.outcome {
-        Some(Outcome::Done {}) => Exit::Done,
-        Some(Outcome::Failed { reason: snapback::journal::Reason::PlanStale {} }) => {
-            let what = text::purpose(purpose);
-            let text = format!("the cluster moved while you were reading the plan of the {what}; nothing was changed");
-            return Err(Failure::new(Exit::PlanStale, text).hint("run the command again and read the new plan"));
-        }
-        _ => Exit::Failed,
-    })
-}
-
-/// Gives the lease back. One that is lost runs out by itself.
-async fn release(session: &Session<'_>, lease: Lease) {
-    if let Err(error) = lease.release().await {
-        session.output.message(Prefix::Note, &format!("the lease was not given back: {error}"));
+    if is_stale(report) {
+        let what = text::purpose(purpose);
+        let text = format!("the cluster moved while you were reading the plan of the {what}; nothing was changed");
+        return Err(Failure::new(Exit::PlanStale, text));
     }
+    Ok(if report.outcome == Some(Outcome::Done {}) { Exit::Done } else { Exit::Failed })
 }
 
 /// Who, for people who find the journal: the machine and the process.

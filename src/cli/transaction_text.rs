@@ -1,4 +1,4 @@
-//! A rollback or an undo for people and as JSON: what it will do, and what it did.
+//! A transaction for people and as JSON: what it will do, and what it did.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started};
 use snapback::restore::{Applied, Plan};
 use snapback::rollback::Report;
 
-use super::error::Failure;
+use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::field_text::printable;
 use super::helm;
@@ -24,6 +24,7 @@ use super::table;
 const NAMED: usize = 3;
 
 /// What a person should know beside the plan.
+#[derive(Default)]
 pub(crate) struct Preview {
     /// What is held still meanwhile.
     pub(crate) holds: Vec<Hold>,
@@ -33,6 +34,8 @@ pub(crate) struct Preview {
     pub(crate) outside: Vec<String>,
     /// Releases that helm-controller will not leave alone.
     pub(crate) helm: Vec<Verdict>,
+    /// Types that one of both sides could not read: they are left alone.
+    pub(crate) unreadable: Vec<String>,
 }
 
 /// `rollback`, `undo` or `restore`, in a sentence and as the command of a JSON document.
@@ -47,8 +50,9 @@ pub(crate) const fn purpose(purpose: Purpose) -> &'static str {
 /// What to type to go on.
 pub(crate) const fn command(meant: Purpose) -> &'static str {
     match meant {
+        Purpose::Rollback => "snapback rollback",
         Purpose::Undo => "snapback undo",
-        Purpose::Rollback | Purpose::Restore => "snapback rollback",
+        Purpose::Restore => "snapback restore",
     }
 }
 
@@ -123,6 +127,7 @@ pub(crate) fn preview_document(intended: &Intended, cluster: &Cluster, plan: &Pl
         "setAside": dead,
         "changedOutside": preview.outside.len(),
         "changedOutsidePaths": preview.outside,
+        "notCompared": preview.unreadable,
     })
 }
 
@@ -170,6 +175,10 @@ pub(crate) fn report(output: &Output, journal: &OpenJournal, report: &Report) {
     if let Some(proof) = &report.proof {
         let applied = Applied { steps: report.failures().to_vec(), writes, ..Applied::default() };
         plan_text::proof_of(output, &applied, proof);
+        if !proof.holds() {
+            let number = state.wanted().number;
+            output.message(Prefix::Hint, &format!("`snapback diff {number} live` shows the differences"));
+        }
     }
     if let Some(before) = state.before() {
         output.line(&format!("`snapback undo` goes back to snapshot {before}, what was there before"));

@@ -1,28 +1,33 @@
-//! `snapback undo`: back to what was there before the last rollback, or undo.
+//! `snapback undo`: back to what was there before the last rollback, restore or undo.
 
 use snapback::journal::{JournalError, Purpose, SnapshotName, read_journal};
 use snapback::restore::RollbackScope;
+use snapback::store::Snapshot;
 
 use super::arguments::UndoArguments;
 use super::error::Failure;
 use super::exit::Exit;
 use super::intended::Intended;
 use super::session::Session;
-use super::transaction::Site;
+use super::site::Site;
+use super::snapshot_name::BEFORE_RESTORE;
 use super::unfinished::journal_failure;
 
 /// Undoes the last transaction of this cluster, or goes on with an undo that was interrupted.
 pub(crate) async fn run(session: &Session<'_>, arguments: &UndoArguments) -> Result<Exit, Failure> {
-    let site = Site::open(session).await?;
+    let site = Site::new(session, session.open_to_add().await?).await?;
     if let Some(unfinished) = site.unfinished().await? {
-        return site.go_on(&unfinished, Purpose::Undo, false, &arguments.consent).await;
+        return site.go_on(&unfinished, Purpose::Undo, |_| true, &arguments.consent).await;
     }
+    arguments.consent.refuse_to_give_up()?;
     let (before, scope, mut force) = last(&site).await?;
     arguments.consent.add_to(&mut force);
     let Some(snapshot) = site.opened.history.find(before.number, &before.id).cloned() else {
-        let text = format!("the last rollback saved snapshot {before}, and the repository does not have it any more");
+        let text =
+            format!("the last transaction saved snapshot {before}, and the repository does not have it any more");
         return Err(Failure::new(Exit::Refused, text).hint("`snapback snapshots` lists what there is"));
     };
+    site.check(Purpose::Undo, &snapshot).await?;
     let (purpose, mut command) = (Purpose::Undo, "snapback undo".to_owned());
     arguments.consent.options(&mut command);
     let intended = Intended { purpose, snapshot, scope, force, reviewed: None, command };
@@ -31,6 +36,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &UndoArguments) -> Res
 
 /// What the newest transaction that changed anything saved before, and what it was about.
 async fn last(site: &Site<'_>) -> Result<(SnapshotName, RollbackScope, Vec<String>), Failure> {
+    let mut newest_saved = None;
     for summary in site.summaries().await?.into_iter().rev() {
         if summary.cluster() != Some(site.identity.as_str()) {
             continue;
@@ -43,12 +49,30 @@ async fn last(site: &Site<'_>) -> Result<(SnapshotName, RollbackScope, Vec<Strin
             Err(error) => return Err(journal_failure(&error)),
         };
         let Some(state) = chain.state() else { continue };
+        newest_saved = newest_saved.max(state.before().map(|before| before.number));
         // One that was given up before anything was stopped changed nothing.
         let Some(before) = state.before().filter(|_| state.rounds() > 0) else { continue };
         let scope = state.begun().scope.parse::<RollbackScope>();
         let scope = scope.map_err(|error| Failure::of(Exit::Failed, &error))?;
+        refuse_a_gap(site, newest_saved)?;
         return Ok((before.clone(), scope, state.begun().force.clone()));
     }
-    Err(Failure::new(Exit::Refused, "there is no rollback of this cluster to undo")
+    refuse_a_gap(site, newest_saved)?;
+    Err(Failure::new(Exit::Refused, "there is no rollback or restore of this cluster to undo")
         .hint("`snapback snapshots` lists what there is, and `snapback restore NUMBER` goes back to one of them"))
+}
+
+/// Every transaction saves what was there first. Where such a snapshot is newer than all that the journals know of, the
+/// journal of the last one is gone, and an undo would go one further back.
+fn refuse_a_gap(site: &Site<'_>, newest_saved: Option<u64>) -> Result<(), Failure> {
+    let ours = |snapshot: &&Snapshot| snapshot.body.cluster == site.identity && snapshot.body.label == BEFORE_RESTORE;
+    let newest = site.opened.history.snapshots().iter().rev().find(ours).map(|snapshot| snapshot.number);
+    match newest.filter(|number| newest_saved < Some(*number)) {
+        None => Ok(()),
+        Some(number) => {
+            let text = format!("snapshot #{number} was taken before a change whose journal is gone");
+            Err(Failure::new(Exit::Refused, text)
+                .hint(format!("`snapback restore {number}` goes back to it, but without holding still what may fight")))
+        }
+    }
 }

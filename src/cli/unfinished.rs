@@ -3,6 +3,8 @@
 //! In: the journals that this machine and the repository have. Out: a refusal that says how to finish what was begun, and
 //! failures with what to do next. Invariant: nothing else changes a cluster on which a transaction is unfinished (I7).
 
+use std::path::Path;
+
 use snapback::cluster::{Cluster, ClusterError};
 use snapback::journal::{Begun, Event, JournalError, Summary, TransactionId, list};
 use snapback::restore::RestoreError;
@@ -16,7 +18,12 @@ use super::session::{Opened, Session};
 use super::state;
 use super::transaction_text as text;
 
-/// Refuses to change a cluster on which a transaction is not finished.
+/// Every transaction that the repository or this machine knows of, oldest first.
+pub(crate) async fn summaries(folder: &Path, opened: &Opened) -> Result<Vec<Summary>, Failure> {
+    list(folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(&error))
+}
+
+/// Refuses to take a snapshot of a cluster on which a transaction is not finished.
 pub(crate) async fn refuse_unfinished(
     session: &Session<'_>,
     opened: &Opened,
@@ -24,8 +31,7 @@ pub(crate) async fn refuse_unfinished(
 ) -> Result<(), Failure> {
     let Some(folder) = state::place("journals", opened.repository.id()) else { return Ok(()) };
     let identity = cluster.identity().await?;
-    let summaries = list(&folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(&error))?;
-    match summaries.iter().find(|summary| summary.may_be_unfinished(&identity)) {
+    match summaries(&folder, opened).await?.iter().find(|summary| summary.may_be_unfinished(&identity)) {
         Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(unfinished)?)),
         None => Ok(()),
     }

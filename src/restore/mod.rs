@@ -6,7 +6,7 @@
 //! a second plan is empty), I10 (a plan holds hashes and field names, never bodies). Nothing that does not differ is
 //! touched.
 //! What would fight is held still by [`quiesce`] meanwhile, and put back exactly (I8); a [`Lease`] keeps others from
-//! writing (I9). The journal takes its place around all of it later.
+//! writing (I9). The journal is around all of it, in [`crate::rollback`].
 
 mod added_types;
 mod address;
@@ -31,6 +31,7 @@ mod planner;
 mod proof;
 mod prove;
 pub mod quiesce;
+mod recorded_types;
 mod references;
 mod refuser;
 mod requests;
@@ -54,7 +55,8 @@ pub use options::{AddedTypes, RestoreOptions, Wait};
 pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipped};
 pub use planner::plan;
 pub use proof::{Difference, Explained, Proof, Unexplained};
-pub use prove::prove;
+pub use prove::{compare, prove};
+pub use recorded_types::readable;
 pub use refuser::Refuser;
 pub use rights::{Right, RightVerb, denied_rights, needed_rights};
 pub use scope::{RollbackScope, UnknownScope, changed_outside};

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::progress::{Progress, ProgressEvent};
-use crate::snapshot::{CaptureOptions, Change, ObjectPath, TYPES_PATH, capture_cluster, diff_trees};
+use crate::snapshot::{CaptureOptions, Change, ObjectPath, TYPES_PATH, UnlistableType, capture_cluster, diff_trees};
 use crate::store::{SnapshotTree, SnapshotWriter};
 
 use super::added_types::objects_of_type;
@@ -96,16 +96,29 @@ async fn look(
     };
     let capture = capture_cluster(cluster, &capture_options, &mut writer, progress).await?;
     let live = writer.finish().await?.tree();
-    let world = World::load(cluster, &live, wanted, options).await?;
+    compare(cluster, &live, &capture.unlistable, wanted, options).await
+}
+
+/// Compares a capture, and what it could not list, with what was wanted.
+///
+/// # Errors
+/// A snapshot cannot be read, or the API server not be asked about what was not captured.
+pub async fn compare(
+    cluster: &Cluster,
+    live: &SnapshotTree,
+    unlistable: &[UnlistableType],
+    wanted: &SnapshotTree,
+    options: &RestoreOptions,
+) -> Result<Proof, RestoreError> {
+    let world = World::load(cluster, live, wanted, options).await?;
+    let meant = unlistable.iter().filter(|missing| world.selection.may_include_type(&missing.group, &missing.resource));
     let mut proof = Proof {
-        unlistable: capture
-            .unlistable
-            .iter()
+        unlistable: meant
             .map(|missing| format!("{}.{}: {}", missing.resource, missing.group, missing.reason))
             .collect(),
         ..Proof::default()
     };
-    for change in diff_trees(&live, wanted, &world.selection).await? {
+    for change in diff_trees(live, wanted, &world.selection).await? {
         let Some(path) = ObjectPath::parse(&change.path).filter(|_| change.path != TYPES_PATH) else { continue };
         if options.holding.hides(&change.path) {
             continue;

@@ -1,4 +1,4 @@
-//! What a rollback puts back: the platform, one namespace, or everything.
+//! What a transaction puts back: the platform, one namespace, what somebody selected, or everything.
 //!
 //! In: both trees. Out: a [`Selection`] of paths, so that planning, writing and proving need to know nothing more. The
 //! platform is what an upgrade of CozyStack changes; what tenants changed since lies outside of it and is only counted.
@@ -14,6 +14,7 @@ use super::error::RestoreError;
 use super::judge::{Neighbours, judge};
 use super::never_list::covering;
 use super::object;
+use super::recorded_types::resolve;
 use super::references::Kinds;
 
 /// The platform, as globs on paths:
@@ -30,6 +31,9 @@ const PLATFORM: [&str; 5] = [
     "cluster/core/secrets/*/sh.helm.release.v1.*.json",
 ];
 
+/// How the text of a selection begins.
+const SELECTED: [&str; 3] = ["only=", "exclude=", "scope="];
+
 /// What is put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RollbackScope {
@@ -40,6 +44,8 @@ pub enum RollbackScope {
     Namespace(String),
     /// All there is.
     Everything,
+    /// What a restore was asked for, as [`Selection::canonical_text`] writes it; never everything.
+    Selected(String),
 }
 
 /// A text that names no scope.
@@ -56,6 +62,7 @@ impl fmt::Display for RollbackScope {
             Self::Platform => f.write_str("platform"),
             Self::Namespace(name) => write!(f, "namespace={name}"),
             Self::Everything => f.write_str("everything"),
+            Self::Selected(text) => f.write_str(text),
         }
     }
 }
@@ -68,6 +75,10 @@ impl FromStr for RollbackScope {
         match text {
             "platform" => Ok(Self::Platform),
             "everything" => Ok(Self::Everything),
+            _ if SELECTED.iter().any(|word| text.starts_with(word)) => {
+                Selection::parse(text).map_err(|_| unknown())?;
+                Ok(Self::Selected(text.to_owned()))
+            }
             _ => {
                 let name = text.strip_prefix("namespace=").ok_or_else(unknown)?;
                 // The API server's own rule for the names of namespaces (RFC 1123 label).
@@ -80,6 +91,14 @@ impl FromStr for RollbackScope {
 }
 
 impl RollbackScope {
+    /// What was selected with patterns.
+    pub fn selected(selection: &Selection) -> Self {
+        match selection.canonical_text() {
+            text if text.is_empty() => Self::Everything,
+            text => Self::Selected(text),
+        }
+    }
+
     /// The paths that it means, given the cluster as it is and as it shall be.
     ///
     /// # Errors
@@ -87,6 +106,7 @@ impl RollbackScope {
     pub async fn selection(&self, live: &SnapshotTree, wanted: &SnapshotTree) -> Result<Selection, RestoreError> {
         let only: Vec<String> = match self {
             Self::Everything => return Ok(Selection::everything()),
+            Self::Selected(text) => return resolve(Selection::parse(text)?, &[live, wanted]).await,
             Self::Namespace(name) => {
                 vec![format!("cluster/core/namespaces/_/{name}.json"), format!("cluster/*/*/{name}/*")]
             }
@@ -180,10 +200,11 @@ mod tests {
 
     #[test]
     fn scopes_are_read_as_they_are_written() {
-        for text in ["platform", "everything", "namespace=tenant-root"] {
+        for text in ["platform", "everything", "namespace=tenant-root", "only=cm/a exclude=b & scope=plan"] {
             assert_eq!(text.parse::<RollbackScope>().unwrap().to_string(), text);
         }
-        for text in ["", "Platform", "namespace=", "namespace=A", "namespace=a/b", "namespace=*"] {
+        for text in ["", "Platform", "namespace=", "namespace=A", "namespace=a/b", "namespace=*", "only=", "only=a b=c"]
+        {
             assert_eq!(text.parse::<RollbackScope>().unwrap_err().given, text);
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ServedType, TypeOrigin, discover};
-use crate::snapshot::{ObjectPath, Selection, TYPES_PATH, TypeNames, TypesDocument};
+use crate::snapshot::{ObjectPath, Selection, TypeNames, TypesDocument};
 use crate::store::{ContentHash, SnapshotTree};
 
 use super::address::{TypeAddress, crd_path, is_crd};
@@ -21,6 +21,7 @@ use super::never_list::{Reach, covering};
 use super::object;
 use super::options::RestoreOptions;
 use super::quiesce::Holding;
+use super::recorded_types::recorded_types;
 use super::references::{Kinds, Purpose, Reference, references};
 use super::returning_types::{ReturningType, returning_types};
 
@@ -93,7 +94,7 @@ impl<'a> World<'a> {
         let names: Vec<TypeNames> = served
             .values()
             .map(TypeNames::from)
-            .chain(recorded_names(wanted).await?)
+            .chain(recorded_types(wanted).await?.iter().flat_map(TypesDocument::names))
             .chain(returning.iter().map(|((group, resource), wanted_type)| TypeNames {
                 group: group.clone(),
                 resource: resource.clone(),
@@ -307,10 +308,4 @@ impl<'a> World<'a> {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// What people may call the types of a snapshot.
-async fn recorded_names(tree: &SnapshotTree) -> Result<Vec<TypeNames>, RestoreError> {
-    let Some(bytes) = tree.read(TYPES_PATH).await? else { return Ok(Vec::new()) };
-    Ok(TypesDocument::parse(&bytes).map_err(RestoreError::Types)?.names())
 }

@@ -9,17 +9,23 @@ use crate::cluster::Cluster;
 use crate::journal::{Event, Held, OpenJournal, Outcome, Reason, SnapshotName, Todo};
 use crate::progress::{Progress, ProgressEvent};
 use crate::restore::quiesce::{Holding, Quiesce};
-use crate::restore::{AddedTypes, Applied, RestoreOptions, RollbackScope, Wait, never_list, prove};
+use crate::restore::{
+    AddedTypes, Applied, Proof, RestoreOptions, RollbackScope, Wait, compare, never_list, prove, readable,
+};
 use crate::snapshot::Selection;
 use crate::store::{History, Repository, SnapshotTree};
 
 use super::error::RollbackError;
 use super::report::Report;
+use super::rounds::Look;
 
 /// In a journal's list of what was agreed to apart: objects outside the scope may lose fields.
 pub const LOSE_FIELDS: &str = "lose-fields";
 /// The same: types that were added since go, though objects outside the scope go with them.
 pub const DELETE_ADDED_TYPES: &str = "delete-added-types";
+
+/// The same: nothing is held still, neither by a restore nor by what undoes it.
+pub const HOLD_NOTHING: &str = "hold-nothing";
 
 /// Options of a restore of this selection, given what was agreed to apart, by the names that a journal has for it.
 pub fn restore_options(selection: Selection, force: &[String]) -> RestoreOptions {
@@ -60,6 +66,8 @@ pub(super) struct Driver<'a> {
     /// What fights, from the top down: the same for the whole transaction, so it is looked for once in a process.
     pub(super) fighting: Option<Vec<Held>>,
     pub(super) report: Report,
+    /// The look that found nothing left to do, until something is written again.
+    pub(super) last_look: Option<Look>,
     /// What could not be started again by this process, with the reasons.
     pub(super) stuck: Vec<(Held, String)>,
 }
@@ -82,17 +90,19 @@ pub async fn drive(
     let before = tree(repository, &history, journal, &before).await?;
     let wanted = tree(repository, &history, journal, journal.state().wanted()).await?;
     let scope: RollbackScope = journal.state().begun().scope.parse()?;
-    let scope = scope.selection(&before, &wanted).await?;
-    let (fighting, report, stuck) = (None, Report::default(), Vec::new());
-    Driver { cluster, journal, settings, progress, before, wanted, scope, fighting, report, stuck }.run().await
+    // What the snapshot could not read is not to be deleted.
+    let scope = scope.selection(&before, &wanted).await?.within(readable(&wanted).await?);
+    let (fighting, last_look, report, stuck) = (None, None, Report::default(), Vec::new());
+    let driver =
+        Driver { cluster, journal, settings, progress, before, wanted, scope, fighting, report, last_look, stuck };
+    driver.run().await
 }
 
-/// Ends a transaction whose snapshot of now could not be taken: nothing was changed, and nobody is to go on with it.
+/// Ends a transaction that has no snapshot of now: nothing was changed, and nobody is to go on with it.
 ///
 /// # Errors
 /// The journal cannot be written.
-pub async fn abandon(journal: &mut OpenJournal) -> Result<(), RollbackError> {
-    let reason = Reason::NotSaved {};
+pub async fn abandon(journal: &mut OpenJournal, reason: Reason) -> Result<(), RollbackError> {
     journal.append(Event::GivenUp { reason: reason.clone() }).await?;
     journal.append(Event::Running {}).await?;
     Ok(journal.append(Event::Ended { outcome: Outcome::Failed { reason } }).await?)
@@ -163,11 +173,36 @@ impl Driver<'_> {
         options
     }
 
+    /// Whoever decided on this transaction wanted nothing held still.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.journal.state().begun().force.iter().any(|name| name == HOLD_NOTHING)
+    }
+
+    /// What is proven. A restore leaves alone, and said so, what could not be read; a rollback proves all of its scope.
+    fn proven(&self) -> Selection {
+        match &self.last_look {
+            Some(look) if self.holds_nothing() => look.readable.clone(),
+            _ => self.scope.clone(),
+        }
+    }
+
     /// Compares while everything is still held. Whatever garbage collection does later is seen by the second proof.
     async fn prove_quiet(&mut self) -> Result<(), RollbackError> {
-        let options = self.options(self.scope.clone());
-        let nothing = Applied::default();
-        let proof = prove(self.cluster, &nothing, &self.wanted, &options, Wait::Skip, self.progress).await?;
+        let options = self.options(self.proven());
+        let mut proof = None;
+        if let Some(Look { live, unlistable, .. }) = &self.last_look {
+            // Nothing was written since the look that found nothing left to do.
+            let seen = compare(self.cluster, live, unlistable, &self.wanted, &options).await?;
+            // With nothing held, controllers settle when they will: the second proof gives them the time.
+            proof = (seen.holds() || self.holds_nothing()).then_some(seen);
+        }
+        let proof = match proof {
+            Some(proof) => proof,
+            None => {
+                let nothing = Applied::default();
+                prove(self.cluster, &nothing, &self.wanted, &options, Wait::Skip, self.progress).await?
+            }
+        };
         let unexplained = count(&proof);
         self.report.quiet = Some(proof);
         self.say(Event::ProvenQuiet { unexplained }).await
@@ -175,14 +210,20 @@ impl Driver<'_> {
 
     /// Compares with everything running.
     async fn prove_running(&mut self) -> Result<(), RollbackError> {
-        let mut options = self.options(self.scope.clone());
-        options.running = true;
-        let mut applied = Applied::default();
         // What an earlier process wrote is not known here: then garbage collection is watched in any case.
         let unknown = u64::from(self.journal.state().resumed() > 0 && self.journal.state().rounds() > 0);
-        applied.references_mapped =
-            self.report.rounds.iter().map(|round| round.references_mapped).sum::<u64>() + unknown;
-        let proof = prove(self.cluster, &applied, &self.wanted, &options, self.settings.wait, self.progress).await?;
+        let references_mapped = self.report.rounds.iter().map(|round| round.references_mapped).sum::<u64>() + unknown;
+        // Where nothing was held, nothing was started since the first proof.
+        let quiet = self.report.quiet.clone().filter(Proof::holds);
+        let proof = match quiet.filter(|_| self.holds_nothing() && references_mapped == 0) {
+            Some(quiet) => quiet,
+            None => {
+                let mut options = self.options(self.proven());
+                options.running = true;
+                let applied = Applied { references_mapped, ..Applied::default() };
+                prove(self.cluster, &applied, &self.wanted, &options, self.settings.wait, self.progress).await?
+            }
+        };
         let unexplained = count(&proof);
         self.report.proof = Some(proof);
         self.say(Event::Proven { unexplained }).await
@@ -190,6 +231,6 @@ impl Driver<'_> {
 }
 
 /// Differences, and types of which nothing is known.
-fn count(proof: &crate::restore::Proof) -> u64 {
+fn count(proof: &Proof) -> u64 {
     (proof.unexplained.len() + proof.unlistable.len()) as u64
 }

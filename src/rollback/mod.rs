@@ -22,7 +22,7 @@ mod rounds;
 mod starting;
 mod stopping;
 
-pub use driver::{DELETE_ADDED_TYPES, LOSE_FIELDS, Settings, abandon, drive, restore_options};
+pub use driver::{DELETE_ADDED_TYPES, HOLD_NOTHING, LOSE_FIELDS, Settings, abandon, drive, restore_options};
 pub use error::RollbackError;
 pub use report::{Report, Round};
 pub use reviewed::{ReviewError, ReviewedPlan, agreed};

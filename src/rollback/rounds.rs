@@ -6,11 +6,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::cluster::type_name;
 use crate::journal::{Event, Reason};
 use crate::progress::ProgressEvent;
-use crate::restore::{Plan, apply, comparable_versions, plan};
-use crate::snapshot::{CaptureOptions, Scope, Selection, capture_cluster};
+use crate::restore::{Plan, apply, comparable_versions, plan, readable};
+use crate::snapshot::{CaptureOptions, Selection, UnlistableType, capture_cluster};
 use crate::store::{ContentHash, SnapshotTree, SnapshotWriter};
 
 use super::driver::{Driver, LOSE_FIELDS};
@@ -30,13 +29,14 @@ impl Driver<'_> {
     pub(super) async fn converge(&mut self) -> Result<(), RollbackError> {
         let mut before: Vec<Intent> = Vec::new();
         loop {
-            let (live, readable) = self.look().await?;
-            let options = self.options(readable);
-            let plan = plan(self.cluster, &live, &self.wanted, &options, self.progress).await?;
+            let look = self.look().await?;
+            let options = self.options(look.readable.clone());
+            let plan = plan(self.cluster, &look.live, &self.wanted, &options, self.progress).await?;
             let intent = intent(&plan);
             let repeated = before.iter().rev().take_while(|earlier| **earlier == intent).count();
             if plan.is_empty() || repeated >= 2 {
                 // What no round can do is in the report, and in both proofs.
+                self.last_look = Some(look);
                 return self.say(Event::Converged { rounds: self.journal.state().rounds() }).await;
             }
             if self.loses_what_nobody_agreed_to(&plan) {
@@ -55,7 +55,7 @@ impl Driver<'_> {
             let actions = plan.actions.len() as u64;
             self.progress.report(ProgressEvent::Stage(format!("round {number}")));
             self.say(Event::Round { number, plan: hash(&plan), actions }).await?;
-            let applied = apply(self.cluster, &plan, &live, &self.wanted, &options, self.progress).await?;
+            let applied = apply(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress).await?;
             let failures: Vec<_> = applied.failures().cloned().collect();
             let (done, failed) = ((applied.steps.len() - failures.len()) as u64, failures.len() as u64);
             let (writes, references_mapped) = (applied.writes, applied.references_mapped);
@@ -70,22 +70,39 @@ impl Driver<'_> {
         !asked && plan.conversions().any(|(_, storage)| storage.needs_its_own_consent())
     }
 
-    /// The cluster as it is, and what of the scope could be read: what could not is not missing.
-    pub(super) async fn look(&self) -> Result<(SnapshotTree, Selection), RollbackError> {
+    /// The cluster as it is. As long as nothing was held or written, that is the snapshot of now, for the process that
+    /// took it a moment ago.
+    pub(super) async fn look(&self) -> Result<Look, RollbackError> {
+        let state = self.journal.state();
+        let untouched = state.resumed() == 0 && state.rounds() == 0 && state.held().is_empty();
+        let versions = comparable_versions(&self.wanted).await?;
+        if untouched && readable(&self.before).await?.is_everything() {
+            // It has each type at its storage version. At another version than the wanted one every object would differ.
+            let stored = comparable_versions(&self.before).await?;
+            if stored.iter().all(|(of, version)| versions.get(of).is_none_or(|wanted| wanted == version)) {
+                return Ok(Look { live: self.before.clone(), readable: self.scope.clone(), unlistable: Vec::new() });
+            }
+        }
         let mut writer = SnapshotWriter::scratch(Some(self.wanted.clone()));
         let options = CaptureOptions {
             selection: Selection::everything(),
             with_events: false,
             parallel: self.settings.parallel,
-            versions: comparable_versions(&self.wanted).await?,
+            versions,
         };
         let capture = capture_cluster(self.cluster, &options, &mut writer, self.progress).await?;
-        let unreadable: Vec<String> =
-            capture.unlistable.iter().map(|found| type_name(&found.group, &found.resource)).collect();
-        let readable =
-            Selection::new(&[], &unreadable, Scope::Everything).map_err(crate::restore::RestoreError::from)?;
-        Ok((writer.finish().await?.tree(), self.scope.clone().within(readable)))
+        let live = writer.finish().await?.tree();
+        let readable = self.scope.clone().within(readable(&live).await?);
+        Ok(Look { live, readable, unlistable: capture.unlistable })
     }
+}
+
+/// The cluster at one moment.
+pub(super) struct Look {
+    pub(super) live: SnapshotTree,
+    /// What of the scope could be read: what could not is not missing.
+    pub(super) readable: Selection,
+    pub(super) unlistable: Vec<UnlistableType>,
 }
 
 fn intent(plan: &Plan) -> Intent {

@@ -52,6 +52,9 @@ impl Driver<'_> {
 
     /// Everything that has to be held, in its order.
     async fn fighting(&mut self) -> Result<Vec<Held>, RollbackError> {
+        if self.holds_nothing() {
+            return Ok(Vec::new());
+        }
         if let Some(known) = &self.fighting {
             return Ok(known.clone());
         }
@@ -77,10 +80,10 @@ impl Driver<'_> {
     /// When a person agreed to a plan, it is made once more before the first change.
     async fn is_as_reviewed(&self) -> Result<bool, RollbackError> {
         let Some(reviewed) = self.journal.state().begun().reviewed else { return Ok(true) };
-        let (live, readable) = self.look().await?;
-        let mut options = self.options(readable);
+        let look = self.look().await?;
+        let mut options = self.options(look.readable);
         options.holding = Holding::default();
-        let plan = plan(self.cluster, &live, &self.wanted, &options, self.progress).await?;
+        let plan = plan(self.cluster, &look.live, &self.wanted, &options, self.progress).await?;
         Ok(agreed(&plan) == reviewed)
     }
 }

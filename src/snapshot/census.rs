@@ -62,16 +62,20 @@ impl Census {
             match ApiServices::read(cluster).await {
                 // They are a type like others: who may not list them gets a partial snapshot, which says so.
                 Err(ClusterError::Api(answer)) if answer.status == 403 => Ok(ApiServices::default()),
-                other => Ok(other?),
+                other => other,
             }
         };
-        let (identity, kubernetes, documents, services, revision) = tokio::try_join!(
-            async { Ok(cluster.identity().await?) },
-            async { Ok(cluster.version().await?) },
-            async { Ok(DiscoveryDocuments::read(cluster).await?) },
+        // All at once, and the first of them in this order that fails is told, whichever came back first: the same user
+        // gets the same answer every time.
+        let (identity, kubernetes, documents, services, revision) = tokio::join!(
+            cluster.identity(),
+            cluster.version(),
+            DiscoveryDocuments::read(cluster),
             services,
             newest_revision(cluster),
-        )?;
+        );
+        let (identity, kubernetes, documents) = (identity?, kubernetes?, documents?);
+        let (services, revision) = (services?, revision?);
         Ok(Self { identity, kubernetes, documents, services, revision })
     }
 

@@ -62,6 +62,12 @@ pub enum SelectionError {
     /// More than can be compiled.
     #[error("a pattern is too long or has too many braces")]
     TooBig,
+    /// A text that no program, or a later one, wrote as a selection.
+    #[error("`{text}` is not understood as a selection of objects")]
+    NotUnderstood {
+        /// As it was read.
+        text: String,
+    },
     /// The cluster serves no such type.
     #[error("`{pattern}` names no type that the cluster serves{}", did_you_mean(near))]
     UnknownType {
@@ -113,6 +119,10 @@ impl Pattern {
             |problem: &str| SelectionError::Malformed { pattern: text.to_owned(), problem: problem.to_owned() };
         if text.len() > MAX_PATTERN_BYTES || text.matches('{').count() > MAX_BRACES {
             return Err(SelectionError::TooBig);
+        }
+        // A selection is written as words with blanks between them.
+        if text.contains(char::is_whitespace) {
+            return Err(refuse("it has a blank in it, and neither a path nor a name has one"));
         }
         let trimmed = text.trim_end_matches('/');
         if trimmed.is_empty() {

@@ -23,6 +23,9 @@ const PLAN_NAMESPACES: [&str; 3] = ["cozy-system", "cozy-cluster-api", "capmox-s
 /// `all` is a category, which only discovery knows.
 const PLAN_TYPES: [&str; 4] = ["all", "configmaps.core", "secrets.core", "persistentvolumeclaims.core"];
 
+/// Between two selections that must both mean a path, as text. No pattern has a blank in it.
+const AND: &str = " & ";
+
 /// A preset of what is selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
@@ -153,7 +156,33 @@ impl Selection {
         [only, scope, within].into_iter().flatten().reduce(|left, right| left.intersection(&right).cloned().collect())
     }
 
-    /// The same selection always gives the same text; empty for everything.
+    /// Reads what [`Self::canonical_text`] wrote.
+    ///
+    /// # Errors
+    /// It is no such text, or that of a later program.
+    pub fn parse(text: &str) -> Result<Self, SelectionError> {
+        let mut whole: Option<Self> = None;
+        for part in text.split(AND) {
+            let (mut only, mut exclude, mut scope) = (Vec::new(), Vec::new(), Scope::Everything);
+            for word in part.split_whitespace() {
+                match word.split_once('=') {
+                    Some(("only", pattern)) => only.push(pattern.to_owned()),
+                    Some(("exclude", pattern)) => exclude.push(pattern.to_owned()),
+                    Some(("scope", "plan")) => scope = Scope::Plan,
+                    _ => return Err(SelectionError::NotUnderstood { text: text.to_owned() }),
+                }
+            }
+            let part = Self::new(&only, &exclude, scope)?;
+            whole = Some(match whole {
+                Some(whole) => whole.within(part),
+                None => part,
+            });
+        }
+        Ok(whole.unwrap_or_default())
+    }
+
+    /// The same selection always gives the same text; empty for everything. A selection within another one is written
+    /// as both, with ` & ` between them.
     pub fn canonical_text(&self) -> String {
         let mut words = Vec::new();
         if self.scope == Scope::Plan {
@@ -163,8 +192,9 @@ impl Selection {
             let texts: BTreeSet<&str> = patterns.iter().map(Pattern::text).collect();
             words.extend(texts.into_iter().map(|text| format!("{name}={text}")));
         }
-        words.extend(self.within.as_ref().map(|within| within.canonical_text()).filter(|text| !text.is_empty()));
-        words.join(" ")
+        let within = self.within.as_ref().map(|within| within.canonical_text());
+        let parts = [words.join(" "), within.unwrap_or_default()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(AND)
     }
 }
 
@@ -300,7 +330,20 @@ mod tests {
 
     #[test]
     fn what_cannot_mean_anything_is_refused() {
-        for pattern in ["", "/", "/cluster/core", "a//b", "a/b/c/d", "cluster/../x", "a.", ".x", "cluster/[", "Ä"] {
+        for pattern in [
+            "",
+            "/",
+            "/cluster/core",
+            "a//b",
+            "a/b/c/d",
+            "cluster/../x",
+            "a.",
+            ".x",
+            "cluster/[",
+            "Ä",
+            "a b",
+            "cluster/a b",
+        ] {
             let found = Selection::new(&texts(&[pattern]), &[], Scope::Everything);
             assert!(matches!(found, Err(SelectionError::Malformed { .. })), "{pattern:?}");
         }
@@ -325,13 +368,31 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_read_back_as_it_was_written() {
+        for text in [
+            "",
+            "scope=plan",
+            "exclude=pods",
+            "only=configmaps/a only=secrets exclude=cluster/core/secrets/b",
+            "only=cm & scope=plan & exclude=cluster/core/secrets/b",
+        ] {
+            assert_eq!(Selection::parse(text).unwrap().canonical_text(), text);
+        }
+        for text in ["later=x", "only=cm later", "platform"] {
+            assert!(matches!(Selection::parse(text), Err(SelectionError::NotUnderstood { .. })), "{text}");
+        }
+    }
+
+    #[test]
     fn a_part_of_a_part_is_what_both_mean() {
         let selection = only(&["cm", "secrets"]).within(only(&["*/tenant-a"])).within(Selection::everything());
         let selection = selection.resolve(&cluster()).unwrap();
         assert_eq!(hits(&selection), [false, true, false, false, false]);
         assert!(selection.may_include_type("", "secrets") && !selection.may_include_type("apps", "deployments"));
         assert_eq!(selection.namespaces("", "secrets"), Some(["tenant-a".to_owned()].into()));
-        assert_eq!(selection.canonical_text(), "only=cm only=secrets only=*/tenant-a");
+        assert_eq!(selection.canonical_text(), "only=cm only=secrets & only=*/tenant-a");
+        let read = Selection::parse(&selection.canonical_text()).unwrap().resolve(&cluster()).unwrap();
+        assert_eq!(hits(&read), hits(&selection));
         // All of a part is that part: a restore of one must not take the rest for something to delete.
         let all = Selection::everything().within(only(&["cm"])).within(Selection::everything());
         assert!(!all.is_everything() && hits(&all) == [true, false, false, false, false]);

@@ -18,6 +18,22 @@ fn fields(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
+/// What a transaction says before it is carried out.
+const TRANSACTION: &[&str] = &[
+    "snapshot",
+    "context",
+    "scope",
+    "dryRun",
+    "notCompared",
+    "plan",
+    "missingRights",
+    "helm",
+    "heldStill",
+    "setAside",
+    "changedOutside",
+    "changedOutsidePaths",
+];
+
 #[test]
 fn every_document_has_the_fields_that_are_documented() {
     let cluster = ControlPlane::shared();
@@ -34,11 +50,8 @@ fn every_document_has_the_fields_that_are_documented() {
         ("diff", vec!["diff", "1"], &["before", "after", "summary", "notCompared", "changes"]),
         ("history", vec!["history", "namespaces/kube-system"], &["path", "versions"]),
         ("verify", vec!["verify"], &["sound", "remembered", "report"]),
-        (
-            "restore",
-            vec!["restore", "1", "--dry-run", "--only", "ns/kube-system"],
-            &["snapshot", "context", "dryRun", "notCompared", "plan", "missingRights", "helm"],
-        ),
+        ("restore", vec!["restore", "1", "--dry-run", "--only", "ns/kube-system"], TRANSACTION),
+        ("rollback", vec!["rollback", "1", "--dry-run"], TRANSACTION),
         ("restore", vec!["restore", "--never-list"], &["neverList"]),
         ("export", vec!["export", "1", "out"], &["destination", "objects", "secrets", "leftOut", "folders"]),
         ("version", vec!["version"], &["version", "repositoryFormat", "jsonSchema"]),

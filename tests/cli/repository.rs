@@ -22,7 +22,7 @@ fn init_makes_a_private_repository_and_says_that_it_is_not_encrypted() {
     made the repository ID in snapshots
     --- stderr
     note: the repository is not encrypted: Kubernetes Secrets will lie in it in clear, in files that only you can read
-    next: snapback backup
+    next: snapback backup --label pre-upgrade
     ");
     let mode = fs::metadata(snapback.repository()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);

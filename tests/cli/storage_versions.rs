@@ -76,7 +76,7 @@ fn a_type_goes_back_to_its_older_version_and_what_others_lose_by_it_is_accepted_
     assert_snapshot!(normal(&lines.join("\n")), @r"
       ! things.stored.example theirs/a is outside of what is restored and loses what v1alpha1 does not know: spec.tls, and breaks rules of v1alpha1: spec.size (minimum)
       ~ customresourcedefinitions.apiextensions.k8s.io things.stored.example: all 2 objects of its type are stored anew at v1alpha1 instead of v1
-      ~ things.stored.example mine/a: spec.size, and N of noise (no dry run could check it)
+      ~ things.stored.example mine/a: spec.size, and N of noise *
       = customresourcedefinitions.apiextensions.k8s.io added.stored.example: left alone, it was added and has objects that would go with it (1); --delete-added-types deletes them
     ");
     // A yes to the plan is none to what others lose.
@@ -98,7 +98,7 @@ fn a_type_goes_back_to_its_older_version_and_what_others_lose_by_it_is_accepted_
     assert_eq!(restored.code, 0, "{}", restored.all());
     assert!(restored.stdout.contains("proven: no unexplained difference"), "{}", restored.stdout);
     assert!(!tls("v1alpha1"));
-    assert!(restore(&["--dry-run"]).stdout.contains("nothing to do: the cluster is as it was"));
+    assert!(restore(&["--dry-run"]).stdout.contains("nothing to do: everything in this scope is as it was"));
     let crds = cluster.kubectl(&["get", "crd", "-o", "name"]);
     assert!(crds.contains("added.stored.example"), "it has an object of somebody else: {crds}");
 

@@ -157,15 +157,16 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
     assert_snapshot!(snapback.shown(&["restore", "pre-upgrade", "--dry-run"]), @r#"
     exit 0
     --- stdout
-    restore of snapshot #1 (ID, DATE CLOCK UTC) to context `throwaway`
-    plan: create 3, update 2, recreate 0, delete 1, release 0, skip 1
+    restore to snapshot #1 (ID, DATE CLOCK UTC) in context `throwaway`, scope everything
+    plan: create 3, update 2, delete 1, skip 1
       ! configmaps tenant-a/extra is deleted
       + customresourcedefinitions.apiextensions.k8s.io databases.story.example
       + configmaps tenant-a/doomed
       ~ configmaps tenant-a/settings: data.mode, data.script, and N of noise
       ~ secrets tenant-a/password: data.value, and N of noise
-      + databases.story.example tenant-a/orders (no dry run could check it)
+      + databases.story.example tenant-a/orders *
       = apiservices.apiregistration.k8s.io v1.story.example: left alone, the API server makes them from what it serves
+    *: no dry run could check 1 action
     dry run: nothing was changed
     --- stderr
     reading the cluster
@@ -177,47 +178,52 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
     assert_snapshot!(snapback.shown(&["restore", "pre-upgrade"]).lines().filter(|line| !line.starts_with("  ")).collect::<Vec<_>>().join("\n"), @r"
     exit 4
     --- stdout
-    restore of snapshot #1 (ID, DATE CLOCK UTC) to context `throwaway`
-    plan: create 3, update 2, recreate 0, delete 1, release 0, skip 1
+    restore to snapshot #1 (ID, DATE CLOCK UTC) in context `throwaway`, scope everything
+    plan: create 3, update 2, delete 1, skip 1
+    *: no dry run could check 1 action
     --- stderr
     reading the cluster
     comparing with the cluster
     planning
-    error: a restore changes the cluster and there is no terminal to ask on; nothing was changed
-    hint: run `snapback restore pre-upgrade --yes`
+    error: the restore changes the cluster and there is no terminal to ask on; nothing was changed
+    hint: run `snapback restore 1 --yes`
     ");
 
     // Put back, and proven.
     assert_snapshot!(snapback.shown(&["restore", "pre-upgrade", "--yes"]), @r#"
     exit 0
     --- stdout
-    restore of snapshot #1 (ID, DATE CLOCK UTC) to context `throwaway`
-    plan: create 3, update 2, recreate 0, delete 1, release 0, skip 1
+    restore to snapshot #1 (ID, DATE CLOCK UTC) in context `throwaway`, scope everything
+    plan: create 3, update 2, delete 1, skip 1
       ! configmaps tenant-a/extra is deleted
       + customresourcedefinitions.apiextensions.k8s.io databases.story.example
       + configmaps tenant-a/doomed
       ~ configmaps tenant-a/settings: data.mode, data.script, and N of noise
       ~ secrets tenant-a/password: data.value, and N of noise
-      + databases.story.example tenant-a/orders (no dry run could check it)
+      + databases.story.example tenant-a/orders *
       = apiservices.apiregistration.k8s.io v1.story.example: left alone, the API server makes them from what it serves
-    6 of 6 actions done, N writes
+    *: no dry run could check 1 action
+    1 round, N writes
       expected in 1 object: crd-conditions (the API server writes a CRD's status when it accepts it)
       expected in 3 objects: creation-timestamp (the API server sets it when an object is made)
       expected in 1 object: never-list (a restore never touches it)
       expected in 5 objects: resource-version (it counts writes and only goes up)
       expected in 3 objects: uid (the API server gives each new object a UID of its own)
     proven: no unexplained difference
+    `snapback undo` goes back to snapshot #3 (ID), what was there before
     --- stderr
     reading the cluster
     comparing with the cluster
     planning
     reading the cluster
-    what is there now is snapshot #3 (before-restore)
+    what is there now is snapshot #3 (ID)
     comparing with the cluster
     planning
+    round 1
     restoring
-    proving
     reading the cluster
+    comparing with the cluster
+    planning
     "#);
     assert_snapshot!(snapback.shown(&["diff", "pre-upgrade", "live", "--only", "cm/tenant-a", "--only", "secrets"]), @r#"
     exit 0
@@ -242,7 +248,7 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
     assert_snapshot!(snapback.shown(&["verify"]), @r"
     exit 0
     --- stdout
-    no damage: checked every byte, object and reference of 9 files and 3 snapshots (N B read)
+    no damage: checked every byte, object and reference of 19 files and 3 snapshots (N B read)
     --- stderr
     checking packs
     ");

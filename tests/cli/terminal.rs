@@ -66,7 +66,7 @@ fn what_would_steer_a_terminal_is_spelled_out_on_one_and_left_alone_in_a_pipe() 
 
 #[test]
 fn a_restore_asks_once_and_only_a_yes_is_a_yes() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.apply(
         "{apiVersion: v1, kind: Namespace, metadata: {name: cli-terminal}}
 ---
@@ -101,7 +101,7 @@ fn a_restore_asks_once_and_only_a_yes_is_a_yes() {
 
 #[test]
 fn a_plan_that_is_not_the_one_that_was_read_changes_nothing() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.apply(
         "{apiVersion: v1, kind: Namespace, metadata: {name: cli-moved}}
 ---
@@ -126,7 +126,10 @@ fn a_plan_that_is_not_the_one_that_was_read_changes_nothing() {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(10), "{rest}");
-    assert!(rest.contains("the cluster moved while you were reading the plan; nothing was changed"), "{rest}");
+    assert!(
+        rest.contains("the cluster moved while you were reading the plan of the restore; nothing was changed"),
+        "{rest}"
+    );
     assert!(rest.contains(&format!("run `snapback {restore}` again")), "{rest}");
     assert_eq!(cluster.kubectl(&["get", "cm", "-n", "cli-moved", "a", "-o", "jsonpath={.data.mode}"]), "test");
     cluster.kubectl(&["get", "cm", "-n", "cli-moved", "b"]);

@@ -29,7 +29,7 @@ spec: {policyName: cli-stubborn}
 
 #[test]
 fn a_difference_that_stays_after_a_restore_is_named_and_fails_it() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.apply(
         "{apiVersion: v1, kind: Namespace, metadata: {name: cli-stubborn}}
 ---
@@ -52,6 +52,7 @@ fn a_difference_that_stays_after_a_restore_is_named_and_fails_it() {
       unexplained: configmaps cli-stubborn/a differs in data.mode, and N of noise
     not as it was: 1 unexplained difference
     ");
-    assert_snapshot!(normal(run.stderr.lines().last().unwrap()), @"hint: `snapback diff 1 live` shows the differences, `snapback restore 2 --only cm/cli-stubborn/a` goes back to what was there before");
+    assert_snapshot!(normal(run.stderr.lines().last().unwrap()), @"hint: `snapback diff 1 live` shows the differences");
+    assert!(run.stdout.contains("`snapback undo` goes back to snapshot #2 ("), "{}", run.stdout);
     cluster.kubectl(&["delete", "mutatingadmissionpolicybinding", "cli-stubborn"]);
 }

@@ -39,7 +39,7 @@ fn set_folder_modes(folder: &Path, mode: u32) {
 
 #[test]
 fn a_repository_that_cannot_be_written_is_still_read() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.apply(
         "{apiVersion: v1, kind: Namespace, metadata: {name: cli-sealed}}
 ---

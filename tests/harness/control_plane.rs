@@ -89,6 +89,13 @@ impl ControlPlane {
         SHARED.get_or_init(|| Self::start_with(&Options::default().template("empty"), None))
     }
 
+    /// The same for a test that changes it with `restore`, `rollback` or `undo`: one at a time, as the lease wants it.
+    pub fn shared_in_turn() -> (&'static Self, MutexGuard<'static, ()>) {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        (Self::shared(), turn)
+    }
+
     fn start_with(options: &Options, permit: Option<Permit>) -> Self {
         let folder = tempfile::Builder::new().prefix("snapback-test-").tempdir().unwrap().keep();
         let mut command = rig_command();

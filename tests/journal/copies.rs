@@ -43,6 +43,7 @@ async fn a_journal_is_stored_twice_and_private() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("state/snapback/journal");
     let backend: Arc<dyn Backend> = Arc::new(LocalBackend::new(folder.path().join("repository")));
+    backend.probe().await.unwrap();
     let mut journal = OpenJournal::begin(store(&at, &backend), begun(Purpose::Rollback)).await.unwrap();
     for event in done().into_iter().skip(1) {
         journal.append(event).await.unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
 
 mod accident;
+pub(crate) mod accidents;
 mod addresses;
 mod changes;
 mod dry_run;

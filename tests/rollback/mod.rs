@@ -4,4 +4,5 @@
 
 mod hop;
 mod kills;
+mod pairs;
 mod refusals;

@@ -41,7 +41,7 @@ fn what_is_no_way_back_is_refused_before_anything_is_changed() {
     exit 4
     --- stdout
     --- stderr
-    error: there is no rollback of this cluster to undo
+    error: there is no rollback or restore of this cluster to undo
     hint: `snapback snapshots` lists what there is, and `snapback restore NUMBER` goes back to one of them
     ");
     snapback.ok(&["backup", "--only", "cm", "--label", "pre-upgrade", "--quiet"]);
@@ -181,7 +181,7 @@ fn what_was_begun_is_finished_before_anything_else_and_never_turned_into_another
 
     for other in [
         &["undo", "--yes"][..],
-        &["rollback", "1", "--yes"],
+        &["rollback", "1", "--scope", "everything", "--yes"],
         &["rollback", "--dry-run"],
         &["restore", "1", "--yes"],
         &["backup"],
@@ -191,11 +191,24 @@ fn what_was_begun_is_finished_before_anything_else_and_never_turned_into_another
         assert!(run.stderr.contains("is not finished"), "{}", run.stderr);
         assert!(run.stderr.contains("hint: `snapback rollback` finishes it"), "{}", run.stderr);
     }
-    let run = snapback.run(&["rollback", "--no-wait"]);
+    let run = snapback.run(&["rollback", "1", "--no-wait"]);
     assert_eq!(run.code, 0, "{}", run.all());
     assert!(run.stderr.contains("note: going on with the rollback to snapshot #1 ("), "{}", run.stderr);
     assert_eq!(cluster.kubectl(&["get", "cm", "version", "-n", "cozy-system", "-o", "jsonpath={.data.a}"]), "1");
     let undone = snapback.run(&["undo", "--yes", "--no-wait"]);
     assert_eq!(undone.code, 0, "{}", undone.all());
     assert_eq!(cluster.kubectl(&["get", "cm", "version", "-n", "cozy-system", "-o", "jsonpath={.data.a}"]), "2");
+
+    // The journal of that undo is gone, here and there: another one must not go one further back.
+    let newest = std::fs::read_dir(&journals).unwrap().map(|entry| entry.unwrap().file_name()).max().unwrap();
+    let newest = newest.to_str().unwrap();
+    for file in walkdir::WalkDir::new(snapback.home()).contents_first(true).into_iter().filter_map(Result::ok) {
+        if file.path().to_str().unwrap().contains(newest) {
+            let path = file.path();
+            if path.is_dir() { std::fs::remove_dir(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+        }
+    }
+    let refused = snapback.run(&["undo", "--yes"]);
+    assert_eq!(refused.code, 4, "{}", refused.all());
+    assert!(refused.stderr.contains("was taken before a change whose journal is gone"), "{}", refused.stderr);
 }

@@ -67,6 +67,7 @@ async fn reading_past_the_end_gives_what_is_there_and_a_missing_file_says_so() {
 async fn of_many_creates_of_one_name_exactly_one_wins() {
     let folder = tempfile::tempdir().unwrap();
     for place in places(folder.path()) {
+        place.probe().await.unwrap();
         let tasks: Vec<_> = (0..16_u8)
             .map(|number| {
                 let place = Arc::clone(&place);
@@ -81,6 +82,25 @@ async fn of_many_creates_of_one_name_exactly_one_wins() {
         }
         assert_eq!(winners.len(), 1);
         assert_eq!(place.read("log/7").await.unwrap(), [winners[0]; 1000]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("repository");
+    let place = LocalBackend::new(&root);
+    place.create("repo.json", Content::Bytes(b"{}")).await.unwrap();
+    place.create("journal/1", Content::Bytes(b"1")).await.unwrap();
+    // Unmounted: the folder is there and empty, or not even there.
+    std::fs::remove_dir_all(&root).unwrap();
+    for made in [false, true] {
+        let error = place.create("journal/2", Content::Bytes(b"2")).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "nothing is at the repository's place any more");
+        assert_eq!(root.exists(), made);
+        assert!(!made || std::fs::read_dir(&root).unwrap().next().is_none());
+        let _ = std::fs::create_dir(&root);
     }
 }
 

@@ -32,7 +32,7 @@ pub use error::QuiesceError;
 pub use find::{Hold, Role, find};
 pub use holding::Holding;
 pub use mark::{HELD_BY, HELD_PAUSED, HELD_REPLICAS, marked};
-pub use rights::needed_rights;
+pub use rights::{lease_rights, needed_rights};
 pub use start::{Left, Started, target};
 pub use stop::{Stopped, prior};
 

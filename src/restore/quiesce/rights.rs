@@ -10,11 +10,17 @@ use crate::journal::Held;
 use super::super::lease::LeaseOptions;
 use super::super::rights::{Right, RightVerb};
 
+/// What the lease takes.
+pub fn lease_rights(lease: &LeaseOptions) -> BTreeSet<Right> {
+    use RightVerb::{Create, Delete, Get, Update};
+    let leases = right("coordination.k8s.io", "leases", Some(&lease.namespace));
+    [Get, Create, Update, Delete].map(&leases).into()
+}
+
 /// Everything that holding these takes, and looking for dead backends, and the lease.
 pub fn needed_rights<'a>(items: impl IntoIterator<Item = &'a Held>, lease: &LeaseOptions) -> BTreeSet<Right> {
     use RightVerb::{Create, Delete, Get, List, Update};
-    let leases = right("coordination.k8s.io", "leases", Some(&lease.namespace));
-    let mut rights: BTreeSet<Right> = [Get, Create, Update, Delete].map(&leases).into();
+    let mut rights = lease_rights(lease);
     for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
         rights.insert(right("admissionregistration.k8s.io", resource, None)(List));
     }

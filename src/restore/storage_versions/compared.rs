@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::restore::error::RestoreError;
-use crate::snapshot::{TYPES_PATH, TypesDocument};
+use crate::restore::recorded_types::recorded_types;
 use crate::store::SnapshotTree;
 
 /// What a capture that is compared with this snapshot should have for
@@ -13,6 +13,5 @@ use crate::store::SnapshotTree;
 /// # Errors
 /// The snapshot's list of types cannot be read.
 pub async fn comparable_versions(snapshot: &SnapshotTree) -> Result<BTreeMap<(String, String), String>, RestoreError> {
-    let Some(bytes) = snapshot.read(TYPES_PATH).await? else { return Ok(BTreeMap::new()) };
-    Ok(TypesDocument::parse(&bytes).map_err(RestoreError::Types)?.custom_versions())
+    Ok(recorded_types(snapshot).await?.map(|document| document.custom_versions()).unwrap_or_default())
 }

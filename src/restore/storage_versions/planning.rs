@@ -10,9 +10,9 @@ use super::definition::{Definition, needs_conversion};
 use crate::restore::address::{crd_path, is_crd};
 use crate::restore::error::RestoreError;
 use crate::restore::plan::{SkipReason, Skipped};
+use crate::restore::recorded_types::recorded_types;
 use crate::restore::world::World;
-use crate::snapshot::{Change, ObjectPath, RecordedOrigin, TYPES_PATH, TypeState, TypesDocument};
-use crate::store::SnapshotTree;
+use crate::snapshot::{Change, ObjectPath, RecordedOrigin, TypeState, TypesDocument};
 
 /// Finds the types that need a conversion. One that cannot be read because a version was taken off its CRD too early
 /// needs it too, though its CRD may not differ from the wanted one.
@@ -21,7 +21,7 @@ pub(in crate::restore) async fn find_conversions(
     changes: &mut Vec<Change>,
 ) -> Result<(), RestoreError> {
     world.conversions.clear();
-    let (live_types, wanted_types) = (types(world.live).await?, types(world.wanted).await?);
+    let (live_types, wanted_types) = (recorded_types(world.live).await?, recorded_types(world.wanted).await?);
     for record in live_types.iter().flat_map(|document| &document.types) {
         let TypeState::Unlistable { reason, .. } = &record.state else { continue };
         if record.origin != RecordedOrigin::Custom || !names_a_lost_version(reason, &record.group) {
@@ -59,11 +59,6 @@ pub(in crate::restore) async fn find_conversions(
         world.conversions.insert(key, later);
     }
     Ok(())
-}
-
-async fn types(tree: &SnapshotTree) -> Result<Option<TypesDocument>, RestoreError> {
-    let bytes = tree.read(TYPES_PATH).await?;
-    bytes.map(|bytes| TypesDocument::parse(&bytes)).transpose().map_err(RestoreError::Types)
 }
 
 /// The API server could not read an object because it is stored at a version that its CRD does not have. A webhook that

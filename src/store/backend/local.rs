@@ -70,6 +70,16 @@ fn check_name(name: &str) -> io::Result<()> {
     if plain { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "the name leaves the repository")) }
 }
 
+/// A repository begins with a file in its own folder. Where nothing is, one was unmounted or moved away: making the
+/// folders anew would hide that, and put files where nobody looks for them.
+fn refuse_if_gone(root: &Path, name: &str) -> io::Result<()> {
+    let there = || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
+    if name.contains('/') && !there() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "nothing is at the repository's place any more"));
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Backend for LocalBackend {
     fn place(&self) -> String {
@@ -97,6 +107,7 @@ impl Backend for LocalBackend {
             Content::File(path) => Owned::File(path.to_owned()),
         };
         self.run("create", name, move |root, name| {
+            refuse_if_gone(root, name)?;
             let spool = root.join(SPOOL);
             make_folders(root, &spool)?;
             let target = root.join(name);

@@ -1,0 +1,40 @@
+//! What a snapshot says of the types: which names they have, and which of them it could not read.
+//!
+//! In: `cluster/_types.json` of snapshots. Out: selections. Invariant: an object of a type that could not be read is not
+//! one that is missing; whoever compares leaves such types out.
+
+use crate::cluster::type_name;
+use crate::snapshot::{Scope, Selection, TYPES_PATH, TypeState, TypesDocument};
+use crate::store::SnapshotTree;
+
+use super::error::RestoreError;
+
+/// The list of types in a snapshot; `None` when it holds no cluster.
+pub(super) async fn recorded_types(tree: &SnapshotTree) -> Result<Option<TypesDocument>, RestoreError> {
+    let bytes = tree.read(TYPES_PATH).await?;
+    bytes.map(|bytes| TypesDocument::parse(&bytes)).transpose().map_err(RestoreError::Types)
+}
+
+/// All but the types that the snapshot could not read.
+///
+/// # Errors
+/// The snapshot's list of types cannot be read.
+pub async fn readable(tree: &SnapshotTree) -> Result<Selection, RestoreError> {
+    let document = recorded_types(tree).await?;
+    let records = document.iter().flat_map(|document| &document.types);
+    let unread = records.filter(|record| matches!(record.state, TypeState::Unlistable { .. }));
+    let unread: Vec<String> = unread.map(|record| type_name(&record.group, &record.resource)).collect();
+    Ok(Selection::new(&[], &unread, Scope::Everything)?)
+}
+
+/// A selection with its kinds and short names looked up among the types of these snapshots.
+pub(super) async fn resolve(selection: Selection, trees: &[&SnapshotTree]) -> Result<Selection, RestoreError> {
+    if selection.is_everything() {
+        return Ok(selection);
+    }
+    let mut names = Vec::new();
+    for tree in trees {
+        names.extend(recorded_types(tree).await?.iter().flat_map(TypesDocument::names));
+    }
+    Ok(selection.resolve(&names)?)
+}
