@@ -12,10 +12,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::connect::{Cluster, parse};
+use super::discovery::CRDS_URL;
 use super::error::ClusterError;
 
-/// The first page is small: most types have few objects, and nothing is known yet of their size.
-const FIRST_LIMIT: usize = 32;
+/// Most types have fewer objects than this, and are read with one request. Half of kubectl's chunk; should they be large,
+/// [`MOST_PAGE_BYTES`] stops the page.
+const FIRST_LIMIT: usize = 250;
+/// The same for CRDs, of which some have megabytes of schema.
+const FIRST_DEFINITIONS: usize = 64;
 /// More objects than this a page save no time.
 const MOST_OBJECTS: usize = 1000;
 /// What pages grow towards: large enough that a request's own cost vanishes, small enough to hold some of them.
@@ -129,7 +133,8 @@ pub struct ListReader<'a> {
 impl<'a> ListReader<'a> {
     /// At the newest revision, which the first page tells.
     pub fn latest(cluster: &'a Cluster, url: String) -> Self {
-        Self { cluster, url, revision: None, token: None, limit: FIRST_LIMIT, finished: false }
+        let limit = if url == CRDS_URL { FIRST_DEFINITIONS } else { FIRST_LIMIT };
+        Self { cluster, url, revision: None, token: None, limit, finished: false }
     }
 
     /// At exactly this revision.

@@ -32,6 +32,9 @@ const NEVER_RESTORED: [&str; 10] = [
     "apiservices",
 ];
 
+/// No helm-controller runs here, and accidents leave releases that it would act on.
+const ALLOW: &str = "--allow-helm-upgrade";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn there_and_back_again_is_where_it_began() {
     let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
@@ -55,7 +58,7 @@ async fn there_and_back_again_is_where_it_began() {
             assert_eq!(run.code, 0, "seed {seed}: {story:#?}\nsnapback {arguments:?}\n{}", run.all());
             run
         };
-        let there = run(&["restore", "b", "--yes", "--no-wait"]);
+        let there = run(&["restore", "b", "--yes", "--no-wait", ALLOW]);
         let nothing = there.stdout.contains("nothing to do");
         assert_eq!(differences(&settled(&site).await, &b), NONE, "seed {seed}: {story:#?}\n{}", there.all());
         // A second time there is nothing left of it.
@@ -65,9 +68,9 @@ async fn there_and_back_again_is_where_it_began() {
             assert_eq!(differences(&a, &b), NONE, "seed {seed}: {story:#?}");
             continue;
         }
-        let back = run(&["undo", "--yes", "--no-wait"]);
+        let back = run(&["undo", "--yes", "--no-wait", ALLOW]);
         assert_eq!(differences(&settled(&site).await, &a), NONE, "seed {seed}: {story:#?}\n{}", back.all());
-        let redone = run(&["undo", "--yes", "--no-wait"]);
+        let redone = run(&["undo", "--yes", "--no-wait", ALLOW]);
         assert_eq!(differences(&settled(&site).await, &b), NONE, "seed {seed}: {story:#?}\n{}", redone.all());
         eprintln!("seed {seed}: {} mutations", story.len());
     }
