@@ -57,12 +57,7 @@ impl Site<'_> {
         }
         let going = if consent.give_up { "giving up" } else { "going on with" };
         self.session.output.message(Prefix::Note, &format!("{going} {described}"));
-        let store = TwoCopies::new(&self.folder, Arc::clone(self.opened.repository.backend()), transaction.clone());
-        let journal = OpenJournal::resume(Box::new(store), TOOL, &holder()).await;
-        let mut journal = journal.map_err(|error| journal_failure(&error))?;
-        // Who has the lock of the copy on this machine knows that the process that wrote it is dead.
-        let predecessor = if unfinished.local > 0 { Predecessor::Dead } else { Predecessor::Unknown };
-        let lease = self.lease(transaction, predecessor).await?;
+        let (mut journal, lease) = self.resume(unfinished).await?;
         if consent.give_up {
             self.give_up(&mut journal, &again).await?;
             if journal.state().ended().is_some() {
@@ -72,6 +67,26 @@ impl Site<'_> {
             }
         }
         self.carry_out(journal, lease, consent, &again, json!({})).await
+    }
+
+    /// Opens its journal, and takes the lease: whoever works on it still, here or on another machine, is left alone.
+    async fn resume(&self, unfinished: &Summary) -> Result<(OpenJournal, Lease), Failure> {
+        let transaction = &unfinished.transaction;
+        let open = async || {
+            let backend = Arc::clone(self.opened.repository.backend());
+            let store = TwoCopies::new(&self.folder, backend, transaction.clone());
+            let journal = OpenJournal::resume(Box::new(store), TOOL, &holder()).await;
+            journal.map_err(|error| journal_failure(&error))
+        };
+        // The newest record is of this machine: who has the lock of its copy knows that the process that wrote it is
+        // dead. Else the lease tells, and only then may a record be added, which would make a living one stop.
+        if unfinished.local > 0 && unfinished.local >= unfinished.mirrored {
+            let journal = open().await?;
+            let lease = self.lease(transaction, Predecessor::Dead).await?;
+            return Ok((journal, lease));
+        }
+        let lease = self.lease(transaction, Predecessor::Unknown).await?;
+        Ok((open().await?, lease))
     }
 
     /// A person does not want the snapshot to be reached any more.

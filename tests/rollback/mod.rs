@@ -4,5 +4,6 @@
 
 mod hop;
 mod kills;
+mod outages;
 mod pairs;
 mod refusals;
