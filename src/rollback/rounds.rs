@@ -4,7 +4,7 @@
 //! fought by somebody. Records: `round` before the first write, `round-done` after the last one, `converged` at the end.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::journal::{Event, Reason};
 use crate::progress::ProgressEvent;
@@ -28,13 +28,15 @@ impl Driver<'_> {
     /// All rounds, until nothing is left, or nothing that helps.
     pub(super) async fn converge(&mut self) -> Result<(), RollbackError> {
         let mut before: Vec<Intent> = Vec::new();
+        // A round that waited in vain for as long as anybody waits is not tried a second time.
+        let mut waited_in_vain = false;
         loop {
             let look = self.look().await?;
             let options = self.options(look.readable.clone());
             let plan = plan(self.cluster, &look.live, &self.wanted, &options, self.progress).await?;
             let intent = intent(&plan);
             let repeated = before.iter().rev().take_while(|earlier| **earlier == intent).count();
-            if plan.is_empty() || repeated >= 2 {
+            if plan.is_empty() || repeated >= 2 || repeated == 1 && waited_in_vain {
                 // What no round can do is in the report, and in both proofs.
                 self.last_look = Some(look);
                 return self.say(Event::Converged { rounds: self.journal.state().rounds() }).await;
@@ -55,7 +57,9 @@ impl Driver<'_> {
             let actions = plan.actions.len() as u64;
             self.progress.report(ProgressEvent::Stage(format!("round {number}")));
             self.say(Event::Round { number, plan: hash(&plan), actions }).await?;
+            let started = Instant::now();
             let applied = apply(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress).await?;
+            waited_in_vain = started.elapsed() >= self.settings.patience;
             let failures: Vec<_> = applied.failures().cloned().collect();
             let (done, failed) = ((applied.steps.len() - failures.len()) as u64, failures.len() as u64);
             let (writes, references_mapped) = (applied.writes, applied.references_mapped);
