@@ -4,6 +4,7 @@
 //! (`request`), writes never.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -14,6 +15,16 @@ use super::error::ClusterError;
 use super::kubeconfig::{self, ConnectOptions};
 use super::request::{Call, Connection};
 use super::transport_error::TransportFault;
+
+/// Between looks at a server that is not ready: twelve seconds.
+const READY_WAITS: [Duration; 6] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(4),
+];
 
 /// Asked before each request that may change something.
 pub trait WriteGate: Send + Sync {
@@ -121,17 +132,23 @@ impl Cluster {
         Ok(self.get_json::<Namespace>("/api/v1/namespaces/kube-system", "a namespace").await?.metadata.uid)
     }
 
-    /// `/readyz` answers 200. Only its status code counts: the body of a failing one contains "ok" lines.
+    /// `/readyz` answers 200. Only its status code counts: the body of a failing one contains "ok" lines. A server that
+    /// is short of breath for a moment fails it too, so it is given some seconds.
     ///
     /// # Errors
     /// It answers something else, or nothing.
     pub async fn ready(&self) -> Result<(), ClusterError> {
-        match self.get("/readyz").await {
-            Ok(_) => Ok(()),
-            Err(ClusterError::Api(answer)) if answer.status >= 500 => {
-                Err(ClusterError::NotReady { server: self.server().to_owned(), status: answer.status })
-            }
-            Err(other) => Err(other),
+        let mut waits = READY_WAITS.into_iter();
+        loop {
+            let status = match self.get("/readyz").await {
+                Ok(_) => return Ok(()),
+                Err(ClusterError::Api(answer)) if answer.status >= 500 => answer.status,
+                Err(other) => return Err(other),
+            };
+            let Some(wait) = waits.next() else {
+                return Err(ClusterError::NotReady { server: self.server().to_owned(), status });
+            };
+            tokio::time::sleep(wait).await;
         }
     }
 

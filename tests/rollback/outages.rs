@@ -3,12 +3,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::snapback::{Run, Snapback};
+use crate::restore::accidents::Chance;
 
 const API_SERVER: &str = "kube-apiserver";
 const INSTALLER: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: cozystack, namespace: cozy-system}, \
@@ -97,6 +98,43 @@ fn an_api_server_that_dies_is_waited_for_or_the_same_command_goes_on() {
     let run = snapback.run(&["rollback", "--no-wait"]);
     assert_eq!(run.code, 0, "{}", run.all());
     check(&cluster, &snapback);
+}
+
+#[test]
+fn killed_at_any_moment_the_same_command_ends_it() {
+    let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
+    let first = std::env::var("SNAPBACK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
+    let (cluster, snapback) = upgraded();
+    let rollback = ["rollback", "--yes", "--no-wait"];
+    // How long one takes that lives.
+    let started = Instant::now();
+    snapback.ok(&rollback);
+    let whole = u64::try_from(started.elapsed().as_millis()).unwrap();
+    check(&cluster, &snapback);
+    for seed in first..first + if soak { 200 } else { 3 } {
+        let mut chance = Chance::new(seed);
+        cluster.apply(&maps(&format!("killed-{seed}")));
+        // Now and then whoever goes on dies as well.
+        let mut kills = 0;
+        while kills == 0 || chance.below(3) == 0 {
+            let mut child = snapback.command(&rollback).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(chance.below(whole)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+        }
+        let mut run = snapback.run(&rollback);
+        // Killed with the lease in its hand and nothing decided: nobody can know that it is dead until it runs out.
+        let waiting = Instant::now();
+        while run.code == 6 && waiting.elapsed() < Duration::from_secs(90) {
+            std::thread::sleep(Duration::from_secs(2));
+            run = snapback.run(&rollback);
+        }
+        assert_eq!(run.code, 0, "seed {seed}, {kills} kills: {}", run.all());
+        check(&cluster, &snapback);
+        eprintln!("seed {seed}: {kills} kills");
+    }
+    assert_eq!(snapback.json(&["verify"])["sound"], true);
 }
 
 #[test]
