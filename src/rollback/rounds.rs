@@ -1,19 +1,21 @@
 //! Rounds: the cluster is captured, a plan is made and applied, until there is nothing left that does any good.
 //!
 //! Each round looks at the world first, so that it makes no difference whether the one before ended, was killed or was
-//! fought by somebody. Records: `round` before the first write, `round-done` after the last one, `converged` at the end.
+//! fought by somebody. Records: `round` before the first write, `round-done` after the last one, `converged` at the end;
+//! between the first two, the steps of types that are brought to another storage version.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::journal::{Event, Reason};
 use crate::progress::ProgressEvent;
-use crate::restore::{Plan, apply, comparable_versions, plan, readable};
+use crate::restore::{Plan, apply_recorded, comparable_versions, plan, readable};
 use crate::snapshot::{CaptureOptions, Selection, UnlistableType, capture_cluster};
 use crate::store::{ContentHash, SnapshotTree, SnapshotWriter};
 
 use super::driver::{Driver, LOSE_FIELDS};
 use super::error::RollbackError;
+use super::recorded::Recorded;
 use super::report::Round;
 
 /// More rounds than this in one process mean that something fights that is not held.
@@ -55,12 +57,17 @@ impl Driver<'_> {
             let actions = plan.actions.len() as u64;
             self.progress.report(ProgressEvent::Stage(format!("round {number}")));
             self.say(Event::Round { number, plan: hash(&plan), actions }).await?;
-            let applied = apply(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress).await?;
+            let record = Recorded::new(self.journal);
+            let applied =
+                apply_recorded(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress, &record).await?;
             let failures: Vec<_> = applied.failures().cloned().collect();
             let (done, failed) = ((applied.steps.len() - failures.len()) as u64, failures.len() as u64);
             let (writes, references_mapped) = (applied.writes, applied.references_mapped);
             self.report.rounds.push(Round { number, done, writes, failures, references_mapped });
             self.say(Event::RoundDone { number, done, failed }).await?;
+            if let Some(crd) = self.settle().await? {
+                return self.give_up(Reason::CrdStuck { crd }).await;
+            }
         }
     }
 

@@ -22,4 +22,4 @@ mod storage_versions;
 mod storage_versions_load;
 mod storage_versions_servers;
 mod storage_versions_steps;
-mod storage_versions_type;
+pub(crate) mod storage_versions_type;
