@@ -28,6 +28,9 @@ pub const DELETE_ADDED_TYPES: &str = "delete-added-types";
 /// The same: nothing is held still, neither by a restore nor by what undoes it.
 pub const HOLD_NOTHING: &str = "hold-nothing";
 
+/// The same: helm-controller may install, upgrade or roll back releases by itself afterwards.
+pub const ALLOW_HELM_UPGRADE: &str = "allow-helm-upgrade";
+
 /// Options of a restore of this selection, given what was agreed to apart, by the names that a journal has for it.
 pub fn restore_options(selection: Selection, force: &[String]) -> RestoreOptions {
     let mut options = RestoreOptions::new(selection);

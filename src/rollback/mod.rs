@@ -24,7 +24,9 @@ mod settling;
 mod starting;
 mod stopping;
 
-pub use driver::{DELETE_ADDED_TYPES, HOLD_NOTHING, LOSE_FIELDS, Settings, abandon, drive, restore_options};
+pub use driver::{
+    ALLOW_HELM_UPGRADE, DELETE_ADDED_TYPES, HOLD_NOTHING, LOSE_FIELDS, Settings, abandon, drive, restore_options,
+};
 pub use error::RollbackError;
 pub use report::{Report, Round};
 pub use reviewed::{ReviewError, ReviewedPlan, agreed};

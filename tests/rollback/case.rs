@@ -18,7 +18,7 @@ const TOOL: &str = "snapback test";
 
 pub(super) struct Case {
     pub(super) site: Site,
-    snapback: Snapback,
+    pub(super) snapback: Snapback,
     pub(super) repository: Repository,
     pub(super) wanted: Snapshot,
     pub(super) scope: &'static str,

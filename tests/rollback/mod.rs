@@ -4,6 +4,7 @@
 
 mod case;
 mod half_way;
+mod helm;
 mod hop;
 mod kills;
 mod pairs;
