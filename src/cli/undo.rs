@@ -2,9 +2,8 @@
 
 use snapback::journal::{JournalError, Purpose, SnapshotName, read_journal};
 use snapback::restore::RollbackScope;
-use snapback::store::Snapshot;
-
 use snapback::rollback::ALLOW_HELM_UPGRADE;
+use snapback::store::Snapshot;
 
 use super::arguments::UndoArguments;
 use super::error::Failure;

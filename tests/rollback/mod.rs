@@ -9,3 +9,4 @@ mod hop;
 mod kills;
 mod pairs;
 mod refusals;
+mod returning;
