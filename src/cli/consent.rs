@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use snapback::restore::{Plan, StoragePlan};
-use snapback::rollback::{DELETE_ADDED_TYPES, LOSE_FIELDS};
+use snapback::rollback::{ALLOW_HELM_UPGRADE, DELETE_ADDED_TYPES, LOSE_FIELDS};
 
 use super::arguments::ConsentArguments;
 use super::error::Failure;
@@ -14,7 +14,11 @@ use super::table;
 impl ConsentArguments {
     /// What was agreed to apart, by the names that a journal has for it.
     fn apart(&self) -> impl Iterator<Item = &'static str> {
-        let named = [(LOSE_FIELDS, self.lose_fields), (DELETE_ADDED_TYPES, self.delete_added_types)];
+        let named = [
+            (LOSE_FIELDS, self.lose_fields),
+            (DELETE_ADDED_TYPES, self.delete_added_types),
+            (ALLOW_HELM_UPGRADE, self.allow_helm_upgrade),
+        ];
         named.into_iter().filter_map(|(name, given)| given.then_some(name))
     }
 

@@ -18,7 +18,8 @@ pub(crate) enum Exit {
     Damaged = 5,
     /// Another transaction works on this cluster.
     Held = 6,
-    /// Something that was stopped could not be put back: a person is needed.
+    /// Something that was stopped, or a type that is half-way to another version, could not be put back: a person is
+    /// needed.
     Stuck = 8,
     /// The live system moved since the plan was made.
     PlanStale = 10,
@@ -49,6 +50,6 @@ Exit codes:
   4    refused by a check, nothing was changed
   5    damage found
   6    another restore, rollback or undo works on this cluster
-  8    something that was stopped could not be put back; a person is needed
+  8    something that was stopped, or a type half-way to another version, could not be put back; a person is needed
   10   the cluster moved since the plan was made
   130  interrupted (Ctrl-C or SIGTERM); nothing was committed, or a restore says how far it came";

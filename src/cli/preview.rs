@@ -7,7 +7,7 @@ use std::sync::Arc;
 use snapback::journal::{Held, Purpose};
 use snapback::maintain::verify::verify_snapshot;
 use snapback::restore::helm::judge_plan;
-use snapback::restore::quiesce::{HELD_BY, HELD_PAUSED, HELD_REPLICAS, dead_backends, find, marked};
+use snapback::restore::quiesce::{HELD_BY, HELD_PAUSED, HELD_REPLICAS, dead_backends, dead_on_return, find, marked};
 use snapback::restore::{Plan, RollbackScope, changed_outside, plan};
 use snapback::rollback::{HOLD_NOTHING, restore_options};
 use snapback::snapshot::{Scope, Selection};
@@ -81,7 +81,13 @@ impl Site<'_> {
         let (mut preview, marks) = if intended.agrees_to(HOLD_NOTHING) {
             (Preview::default(), meant.cloned().collect())
         } else {
-            let dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
+            let mut dead = dead_backends(&self.cluster, &items).await.map_err(restore_failure)?;
+            let returning = dead_on_return(&self.cluster, &items, &live, &wanted, &scope).await;
+            for one in returning.map_err(restore_failure)? {
+                if dead.iter().all(|known| known.item != one.item) {
+                    dead.push(one);
+                }
+            }
             let outside = changed_outside(&live, &wanted, &scope).await.map_err(restore_failure)?;
             (Preview { holds, dead, outside, ..Preview::default() }, items)
         };

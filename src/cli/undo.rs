@@ -2,6 +2,7 @@
 
 use snapback::journal::{JournalError, Purpose, SnapshotName, read_journal};
 use snapback::restore::RollbackScope;
+use snapback::rollback::ALLOW_HELM_UPGRADE;
 use snapback::store::Snapshot;
 
 use super::arguments::UndoArguments;
@@ -21,6 +22,8 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &UndoArguments) -> Res
     }
     arguments.consent.refuse_to_give_up()?;
     let (before, scope, mut force) = last(&site).await?;
+    // What helm-controller will make of this end is another question.
+    force.retain(|name| name != ALLOW_HELM_UPGRADE);
     arguments.consent.add_to(&mut force);
     let Some(snapshot) = site.opened.history.find(before.number, &before.id).cloned() else {
         let text =

@@ -82,7 +82,9 @@ pub(crate) fn rollback_failure(error: RollbackError, again: &str) -> Failure {
             Failure::of(Exit::Held, &error).hint(go_on)
         }
         RollbackError::Restore(error) => restore_failure(error).hint(go_on),
-        error @ RollbackError::Stuck { .. } => Failure::of(Exit::Stuck, &error).hint(go_on),
+        error @ (RollbackError::Stuck { .. } | RollbackError::HalfWay { .. }) => {
+            Failure::of(Exit::Stuck, &error).hint(go_on)
+        }
         error => Failure::of(Exit::Failed, &error).hint(go_on),
     }
 }

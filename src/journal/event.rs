@@ -199,7 +199,7 @@ pub enum Event {
         /// Its name.
         crd: String,
     },
-    /// Seen: the CRD is again what it was before `union`, and a list proves the type readable.
+    /// Seen: the CRD is again what it was before `union`, and a list proves the type readable; or it is there no more.
     CrdReverted {
         /// Its name.
         crd: String,

@@ -2,8 +2,8 @@
 //!
 //! In: a plan and both trees. Out: what was done, one entry an action. Invariants: a wave begins when the one before it
 //! has ended; what an action needs and did not get keeps it from being tried; what was refused is tried again once the
-//! rest is done, since what refused it may be gone or changed by then. The journal takes its place around `execute`
-//! later.
+//! rest is done, since what refused it may be gone or changed by then. Objects need no record of their own, since whoever
+//! goes on looks at them first; the steps of a type's conversion are written down by whoever asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -21,6 +21,7 @@ use super::error::RestoreError;
 use super::options::RestoreOptions;
 use super::plan::{Action, Operation, Plan};
 use super::requests::{Known, Requests, WriteError};
+use super::storage_versions::{StorageRecord, Unrecorded};
 
 /// Before each further round: at once, and then for what works with a delay (facts/apiserver-tried.md: a second for the
 /// bindings of policies; a quota is counted again by its controller).
@@ -39,12 +40,28 @@ pub async fn apply(
     options: &RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<Applied, RestoreError> {
+    apply_recorded(cluster, plan, live, wanted, options, progress, &Unrecorded).await
+}
+
+/// The same, with each step of a type's conversion written down before it is taken.
+///
+/// # Errors
+/// As [`apply`]; and a step could not be written down.
+pub async fn apply_recorded(
+    cluster: &Cluster,
+    plan: &Plan,
+    live: &SnapshotTree,
+    wanted: &SnapshotTree,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+    record: &dyn StorageRecord,
+) -> Result<Applied, RestoreError> {
     progress.report(ProgressEvent::Stage("restoring".to_owned()));
     progress.report(ProgressEvent::Expect(plan.actions.len() as u64));
     let requests = Requests::new(cluster, options.patience, progress);
     let coming = plan.actions.iter().flat_map(|action| action.replaces.iter().cloned()).collect();
     let state = State { uids: plan.uids.clone(), coming, ..State::default() };
-    let run = Run { requests, live, wanted, options, progress, state: Mutex::new(state) };
+    let run = Run { requests, live, wanted, options, progress, record, state: Mutex::new(state) };
 
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.actions.len()];
     run.round(plan, options, &mut outcomes).await?;
@@ -94,6 +111,7 @@ pub(super) struct Run<'a> {
     pub(super) wanted: &'a SnapshotTree,
     pub(super) options: &'a RestoreOptions,
     pub(super) progress: &'a dyn Progress,
+    pub(super) record: &'a dyn StorageRecord,
     state: Mutex<State>,
 }
 

@@ -1,6 +1,7 @@
 //! What stops a whole restore. What fails for one object is part of the result instead.
 
 use crate::cluster::ClusterError;
+use crate::journal::JournalError;
 use crate::snapshot::{CaptureError, SelectionError, TYPES_PATH};
 use crate::store::StoreError;
 
@@ -11,6 +12,9 @@ pub enum RestoreError {
     /// The cluster cannot be read or written.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// What is about to be done cannot be written down, so it was not done.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A snapshot cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -40,13 +40,15 @@ mod rights;
 mod scope;
 mod service_address;
 mod storage_versions;
+mod tokens;
+mod volumes;
 mod world;
 mod write;
 mod write_recipe;
 
 pub use address::TypeAddress;
 pub use applied::{Applied, Outcome, Step};
-pub use apply::apply;
+pub use apply::{apply, apply_recorded};
 pub use comparison::Allowed;
 pub use error::RestoreError;
 pub use lease::{Guard, Lease, LeaseError, LeaseLost, LeaseOptions, Predecessor};
@@ -61,6 +63,6 @@ pub use refuser::Refuser;
 pub use rights::{Right, RightVerb, denied_rights, needed_rights};
 pub use scope::{RollbackScope, UnknownScope, changed_outside};
 pub use storage_versions::{
-    BrokenRule, Conversion, ObjectLoss, RefusedObject, Rewritten, Step as StorageStep, StorageError, StoragePlan,
-    Taken, Unreadable, comparable_versions,
+    BrokenRule, Conversion, Milestone, ObjectLoss, RefusedObject, Rewritten, Step as StorageStep, StorageError,
+    StoragePlan, StorageRecord, Taken, Unreadable, Unrecorded, comparable_versions, crd_of,
 };

@@ -3,7 +3,7 @@
 //! In: both trees. Out: a [`Plan`]. Flow: the changed files, plus all that lies in what goes away by itself (a
 //! namespace or CRD that is being deleted); each is decided on its own; then live dependents of owners that come back
 //! under new UIDs are found, and everything is put in order: extra webhooks, policies and API servers go, dependents are
-//! let go of, the writes, the other deletes. Invariant: nothing is written (I5).
+//! let go of, the writes, the other deletes, and what comes back of the first kind. Invariant: nothing is written (I5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,7 @@ use super::plan::{Action, Operation, Plan, SkipReason, Skipped};
 use super::references::{Purpose, core_path, is_claim};
 use super::service_address::{is_service, services, taken};
 use super::storage_versions::{find_conversions, put_off};
+use super::tokens::tokens_that_end;
 use super::world::World;
 
 /// Compares the capture of the live cluster with the wanted snapshot and plans the way back.
@@ -238,22 +239,26 @@ async fn assemble(world: &World<'_>, planned: Decisions, dependents: Dependents)
         deletes.into_iter().partition(|draft| stands_in_the_way(&draft.object_path));
     let mut actions: Vec<Action> = in_the_way.into_iter().map(|draft| draft.into_action(0, Vec::new())).collect();
     actions.extend(releases.into_iter().map(|draft| draft.into_action(1, Vec::new())));
+    let needs = |draft: &Draft| -> Vec<String> {
+        let mut needs: Vec<String> = draft.possible_needs().into_iter().filter(|need| acting.contains(need)).collect();
+        // An owner, or the CRD of its type, must not come back before its dependents are let go of.
+        needs.extend(guards.get(&draft.path).into_iter().flatten().cloned());
+        needs.retain(|need| *need != draft.path);
+        needs
+    };
+    // And what comes back of that kind comes last of all, after the other deletes too.
+    let (gates, writes): (Vec<Draft>, Vec<Draft>) =
+        writes.into_iter().partition(|draft| stands_in_the_way(&draft.object_path));
+    let deletes = by_stage(deletes).into_values().rev();
     let mut wave = 1;
-    for (_, group) in by_stage(writes) {
+    for group in by_stage(writes).into_values().chain(deletes).chain(by_stage(gates).into_values()) {
         wave += 1;
         for draft in group {
-            let mut needs: Vec<String> =
-                draft.possible_needs().into_iter().filter(|need| acting.contains(need)).collect();
-            // An owner, or the CRD of its type, must not come back before its dependents are let go of.
-            needs.extend(guards.get(&draft.path).into_iter().flatten().cloned());
-            needs.retain(|need| *need != draft.path);
+            let needs = if matches!(draft.operation, Operation::Delete { .. }) { Vec::new() } else { needs(&draft) };
             actions.push(draft.into_action(wave, needs));
         }
     }
-    for (_, group) in by_stage(deletes).into_iter().rev() {
-        wave += 1;
-        actions.extend(group.into_iter().map(|draft| draft.into_action(wave, Vec::new())));
-    }
+    let tokens = tokens_that_end(world, &actions).await?;
     Ok(Plan {
         live: world.live.root(),
         wanted: world.wanted.root(),
@@ -262,6 +267,7 @@ async fn assemble(world: &World<'_>, planned: Decisions, dependents: Dependents)
         skipped,
         explained,
         uids,
+        tokens,
     })
 }
 

@@ -3,6 +3,7 @@
 //! In: an open journal. Out: a [`Report`], once the transaction has ended. An error leaves the transaction open: whoever
 //! resumes the journal goes on with it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
@@ -26,6 +27,9 @@ pub const DELETE_ADDED_TYPES: &str = "delete-added-types";
 
 /// The same: nothing is held still, neither by a restore nor by what undoes it.
 pub const HOLD_NOTHING: &str = "hold-nothing";
+
+/// The same: helm-controller may install, upgrade or roll back releases by itself afterwards.
+pub const ALLOW_HELM_UPGRADE: &str = "allow-helm-upgrade";
 
 /// Options of a restore of this selection, given what was agreed to apart, by the names that a journal has for it.
 pub fn restore_options(selection: Selection, force: &[String]) -> RestoreOptions {
@@ -70,6 +74,8 @@ pub(super) struct Driver<'a> {
     pub(super) last_look: Option<Look>,
     /// What could not be started again by this process, with the reasons.
     pub(super) stuck: Vec<(Held, String)>,
+    /// CRDs that are half-way and that this process could not bring to an end, with the reasons.
+    pub(super) unsettled: BTreeMap<String, String>,
 }
 
 /// Brings a transaction to its end, from wherever it stands. The connection must be gated by the lease's guard.
@@ -92,9 +98,20 @@ pub async fn drive(
     let scope: RollbackScope = journal.state().begun().scope.parse()?;
     // What the snapshot could not read is not to be deleted.
     let scope = scope.selection(&before, &wanted).await?.within(readable(&wanted).await?);
-    let (fighting, last_look, report, stuck) = (None, None, Report::default(), Vec::new());
-    let driver =
-        Driver { cluster, journal, settings, progress, before, wanted, scope, fighting, report, last_look, stuck };
+    let driver = Driver {
+        cluster,
+        journal,
+        settings,
+        progress,
+        before,
+        wanted,
+        scope,
+        fighting: None,
+        report: Report::default(),
+        last_look: None,
+        stuck: Vec::new(),
+        unsettled: BTreeMap::new(),
+    };
     driver.run().await
 }
 
@@ -129,7 +146,7 @@ impl Driver<'_> {
                 Todo::Save => return Err(RollbackError::NotSaved { transaction: self.journal.transaction().clone() }),
                 Todo::FinishStopping(held) => self.finish_stopping(held.item, &held.was).await?,
                 Todo::Stop => self.stop_next().await?,
-                Todo::SettleCrd { crd, .. } => return Err(RollbackError::HalfWay { crd }),
+                Todo::SettleCrd { .. } => self.settle_or_go_on().await?,
                 Todo::Converge => self.converge().await?,
                 Todo::ProveQuiet => self.prove_quiet().await?,
                 Todo::Start(_) => self.start_next().await?,

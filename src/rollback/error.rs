@@ -15,7 +15,7 @@ pub enum RollbackError {
     Journal(#[from] JournalError),
     /// The cluster or a snapshot cannot be read, or the cluster not be written.
     #[error(transparent)]
-    Restore(#[from] RestoreError),
+    Restore(RestoreError),
     /// What fights cannot be looked at.
     #[error(transparent)]
     Quiesce(QuiesceError),
@@ -42,16 +42,27 @@ pub enum RollbackError {
         /// What, each with the reason.
         items: Vec<(Held, String)>,
     },
-    /// A storage version is half-way, and this program cannot tell how to go on.
-    #[error("the storage version of `{crd}` is half-way")]
+    /// A type could be brought neither to its wanted storage version nor back; everything else was put back.
+    #[error("`{crd}` is half-way to another storage version and could be brought neither there nor back: {problem}")]
     HalfWay {
         /// The CRD.
         crd: String,
+        /// What was in the way.
+        problem: String,
     },
 }
 
 fn names(items: &[(Held, String)]) -> String {
     items.iter().map(|(item, reason)| format!("{item} ({reason})")).collect::<Vec<_>>().join(", ")
+}
+
+impl From<RestoreError> for RollbackError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Journal(error) => Self::Journal(error),
+            other => Self::Restore(other),
+        }
+    }
 }
 
 impl From<StoreError> for RollbackError {

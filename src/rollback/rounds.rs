@@ -1,19 +1,22 @@
 //! Rounds: the cluster is captured, a plan is made and applied, until there is nothing left that does any good.
 //!
 //! Each round looks at the world first, so that it makes no difference whether the one before ended, was killed or was
-//! fought by somebody. Records: `round` before the first write, `round-done` after the last one, `converged` at the end.
+//! fought by somebody. Records: `round` before the first write, `round-done` after the last one, `converged` at the end;
+//! between the first two, the steps of types that are brought to another storage version.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::journal::{Event, Reason};
 use crate::progress::ProgressEvent;
-use crate::restore::{Plan, apply, comparable_versions, plan, readable};
+use crate::restore::helm::{Verdict, judge_plan};
+use crate::restore::{Plan, apply_recorded, comparable_versions, plan, readable};
 use crate::snapshot::{CaptureOptions, Selection, UnlistableType, capture_cluster};
 use crate::store::{ContentHash, SnapshotTree, SnapshotWriter};
 
-use super::driver::{Driver, LOSE_FIELDS};
+use super::driver::{ALLOW_HELM_UPGRADE, Driver, LOSE_FIELDS};
 use super::error::RollbackError;
+use super::recorded::Recorded;
 use super::report::Round;
 
 /// More rounds than this in one process mean that something fights that is not held.
@@ -41,7 +44,7 @@ impl Driver<'_> {
                 self.last_look = Some(look);
                 return self.say(Event::Converged { rounds: self.journal.state().rounds() }).await;
             }
-            if self.loses_what_nobody_agreed_to(&plan) {
+            if self.loses_what_nobody_agreed_to(&plan) || self.is_left_to_helm(&look.live, &plan).await? {
                 return self.give_up(Reason::PlanStale {}).await;
             }
             if before.len() >= MOST_ROUNDS {
@@ -58,20 +61,43 @@ impl Driver<'_> {
             self.progress.report(ProgressEvent::Stage(format!("round {number}")));
             self.say(Event::Round { number, plan: hash(&plan), actions }).await?;
             let started = Instant::now();
-            let applied = apply(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress).await?;
+            let record = Recorded::new(self.journal);
+            let applied =
+                apply_recorded(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress, &record).await?;
             waited_in_vain = started.elapsed() >= self.settings.patience;
             let failures: Vec<_> = applied.failures().cloned().collect();
             let (done, failed) = ((applied.steps.len() - failures.len()) as u64, failures.len() as u64);
             let (writes, references_mapped) = (applied.writes, applied.references_mapped);
             self.report.rounds.push(Round { number, done, writes, failures, references_mapped });
             self.say(Event::RoundDone { number, done, failed }).await?;
+            if let Some(crd) = self.settle().await? {
+                return self.give_up(Reason::CrdStuck { crd }).await;
+            }
         }
+    }
+
+    fn is_agreed(&self, name: &str) -> bool {
+        self.journal.state().begun().force.iter().any(|agreed| agreed == name)
+    }
+
+    /// helm-controller would act by itself on what this plan leaves behind, and nobody was asked: the cluster, or a round
+    /// before, is not what the plan that was shown was judged by.
+    async fn is_left_to_helm(&self, live: &SnapshotTree, plan: &Plan) -> Result<bool, RollbackError> {
+        if self.is_agreed(ALLOW_HELM_UPGRADE) {
+            return Ok(false);
+        }
+        let verdicts = judge_plan(live, &self.wanted, plan).await?;
+        for Verdict { release, after, .. } in verdicts.iter().filter(|verdict| verdict.is_refused()) {
+            let then = after.then();
+            let note = format!("helm-controller would {then} {release}, which would be {after}: nobody agreed to that");
+            self.progress.report(ProgressEvent::Note(note));
+        }
+        Ok(verdicts.iter().any(Verdict::is_refused))
     }
 
     /// Objects outside the scope would lose fields with their type's older version, and nobody was asked.
     fn loses_what_nobody_agreed_to(&self, plan: &Plan) -> bool {
-        let asked = self.journal.state().begun().force.iter().any(|name| name == LOSE_FIELDS);
-        !asked && plan.conversions().any(|(_, storage)| storage.needs_its_own_consent())
+        !self.is_agreed(LOSE_FIELDS) && plan.conversions().any(|(_, storage)| storage.needs_its_own_consent())
     }
 
     /// The cluster as it is. As long as nothing was held or written, that is the snapshot of now, for the process that

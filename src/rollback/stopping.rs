@@ -6,7 +6,7 @@
 use crate::journal::{Event, Held, Prior, Reason};
 use crate::progress::ProgressEvent;
 use crate::restore::plan;
-use crate::restore::quiesce::{Holding, QuiesceError, dead_backends, find, prior};
+use crate::restore::quiesce::{Holding, QuiesceError, dead_backends, dead_on_return, find, prior};
 
 use super::driver::Driver;
 use super::error::RollbackError;
@@ -61,8 +61,20 @@ impl Driver<'_> {
         let holds = find(&self.before, &self.wanted, &self.settings.extra).await?;
         let fighting: Vec<Held> = holds.into_iter().map(|hold| hold.item).collect();
         let dead = dead_backends(self.cluster, &fighting).await?;
+        let returning = dead_on_return(self.cluster, &fighting, &self.before, &self.wanted, &self.scope).await?;
+        let (mut all, mut newer): (Vec<Held>, Vec<Held>) = (Vec::new(), Vec::new());
+        for item in dead.into_iter().map(|dead| dead.item) {
+            // One that somebody made since the snapshot of now could not be put back as it is: it stays.
+            let known = self.before.entry(&item.object_path().to_tree_path()).await?.is_some();
+            if known { &mut all } else { &mut newer }.push(item);
+        }
+        for item in returning.into_iter().map(|dead| dead.item) {
+            if !all.contains(&item) && !newer.contains(&item) {
+                all.push(item);
+            }
+        }
         // First of all what would refuse the very writes that stop the others.
-        let all: Vec<Held> = dead.into_iter().map(|dead| dead.item).chain(fighting).collect();
+        all.extend(fighting);
         Ok(self.fighting.insert(all).clone())
     }
 

@@ -11,34 +11,34 @@ use snapback::store::{SnapshotTree, SnapshotWriter};
 
 use super::site::{CRDS, Site, essence};
 
-pub(super) const GROUP: &str = "stored.example";
+pub(crate) const GROUP: &str = "stored.example";
 
 /// A type of group [`GROUP`].
-pub(super) struct Type<'a> {
-    pub(super) site: &'a Site,
-    pub(super) plural: &'static str,
+pub(crate) struct Type<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) plural: &'static str,
 }
 
 /// One version of a CRD.
-pub(super) fn version(name: &str, storage: bool, schema: &Value) -> Value {
+pub(crate) fn version(name: &str, storage: bool, schema: &Value) -> Value {
     json!({"name": name, "served": true, "storage": storage, "subresources": {"status": {}},
         "schema": {"openAPIV3Schema": schema}})
 }
 
 /// A schema that takes everything.
-pub(super) fn open() -> Value {
+pub(crate) fn open() -> Value {
     json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// A conversion webhook that nobody answers for.
-pub(super) fn dead_webhook() -> Value {
+pub(crate) fn dead_webhook() -> Value {
     json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
         "clientConfig": {"url": "https://127.0.0.1:1/convert"}}})
 }
 
 impl<'a> Type<'a> {
     /// A CRD with these versions; waits until all are served.
-    pub(super) async fn install(site: &'a Site, plural: &'static str, versions: &[Value]) -> Self {
+    pub(crate) async fn install(site: &'a Site, plural: &'static str, versions: &[Value]) -> Self {
         let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
             "metadata": {"name": format!("{plural}.{GROUP}"), "labels": {"a": "b"}},
             "spec": {"group": GROUP, "scope": "Namespaced", "versions": versions,
@@ -52,40 +52,40 @@ impl<'a> Type<'a> {
         own
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{CRDS}/{}.{GROUP}", self.plural)
     }
 
-    pub(super) async fn crd(&self) -> Value {
+    pub(crate) async fn crd(&self) -> Value {
         self.site.get(&self.url()).await.unwrap()
     }
 
     /// Path of its CRD inside a snapshot.
-    pub(super) fn crd_path(&self) -> String {
+    pub(crate) fn crd_path(&self) -> String {
         format!("cluster/apiextensions.k8s.io/customresourcedefinitions/_/{}.{GROUP}.json", self.plural)
     }
 
     /// Path of an object inside a snapshot.
-    pub(super) fn path(&self, namespace: &str, name: &str) -> String {
+    pub(crate) fn path(&self, namespace: &str, name: &str) -> String {
         format!("cluster/{GROUP}/{}/{namespace}/{name}.json", self.plural)
     }
 
-    pub(super) fn object_url(&self, version: &str, namespace: &str, name: &str) -> String {
+    pub(crate) fn object_url(&self, version: &str, namespace: &str, name: &str) -> String {
         format!("/apis/{GROUP}/{version}/namespaces/{namespace}/{}/{name}", self.plural)
     }
 
-    pub(super) fn object(&self, version: &str, name: &str, spec: &Value) -> Value {
+    pub(crate) fn object(&self, version: &str, name: &str, spec: &Value) -> Value {
         json!({"apiVersion": format!("{GROUP}/{version}"), "kind": kind(self.plural), "metadata": {"name": name},
             "spec": spec})
     }
 
-    pub(super) async fn post(&self, version: &str, namespace: &str, name: &str, spec: &Value) -> Value {
+    pub(crate) async fn post(&self, version: &str, namespace: &str, name: &str, spec: &Value) -> Value {
         let url = format!("/apis/{GROUP}/{version}/namespaces/{namespace}/{}", self.plural);
         self.site.post(&url, self.object(version, name, spec)).await
     }
 
     /// What an upgrade does: other versions, and how they are converted. Waits until objects are stored anew.
-    pub(super) async fn upgrade(&self, versions: &[Value], conversion: &Value) {
+    pub(crate) async fn upgrade(&self, versions: &[Value], conversion: &Value) {
         let mut crd = self.crd().await;
         crd["spec"]["versions"] = json!(versions);
         crd["spec"]["conversion"] = conversion.clone();
@@ -108,7 +108,7 @@ impl<'a> Type<'a> {
     }
 
     /// In which version each object lies in etcd, by `namespace/name`.
-    pub(super) fn stored(&self) -> BTreeMap<String, String> {
+    pub(crate) fn stored(&self) -> BTreeMap<String, String> {
         let prefix = format!("/registry/{GROUP}/{}/", self.plural);
         let values = tokio::task::block_in_place(|| {
             self.site.control_plane().etcdctl(&["get", &prefix, "--prefix", "--print-value-only"])
@@ -125,7 +125,7 @@ impl<'a> Type<'a> {
     }
 
     /// Every object lies in etcd at this version.
-    pub(super) fn is_stored_at(&self, version: &str) -> bool {
+    pub(crate) fn is_stored_at(&self, version: &str) -> bool {
         let stored = self.stored();
         !stored.is_empty() && stored.values().all(|found| found == version)
     }
@@ -136,7 +136,7 @@ fn kind(plural: &str) -> String {
 }
 
 /// Only objects of these types and their CRDs, without some namespace's.
-pub(super) fn options(types: &[&Type<'_>], without: Option<&str>) -> RestoreOptions {
+pub(crate) fn options(types: &[&Type<'_>], without: Option<&str>) -> RestoreOptions {
     // Globs, since a type that is gone has no name any more.
     let objects = |own: &&Type<'_>| format!("cluster/{GROUP}/{}", own.plural);
     let only: Vec<String> = types.iter().flat_map(|own| [own.crd_path(), objects(own)]).collect();
@@ -145,7 +145,7 @@ pub(super) fn options(types: &[&Type<'_>], without: Option<&str>) -> RestoreOpti
 }
 
 /// The cluster as it is compared with a snapshot.
-pub(super) async fn capture_beside(site: &Site, wanted: &SnapshotTree) -> (SnapshotTree, ClusterCapture) {
+pub(crate) async fn capture_beside(site: &Site, wanted: &SnapshotTree) -> (SnapshotTree, ClusterCapture) {
     let versions = comparable_versions(wanted).await.unwrap();
     let options = CaptureOptions { versions, ..CaptureOptions::default() };
     let mut writer = SnapshotWriter::scratch(Some(wanted.clone()));
@@ -153,7 +153,7 @@ pub(super) async fn capture_beside(site: &Site, wanted: &SnapshotTree) -> (Snaps
     (writer.finish().await.unwrap().tree(), capture)
 }
 
-pub(super) async fn plan_back(site: &Site, wanted: &SnapshotTree, options: &RestoreOptions) -> (SnapshotTree, Plan) {
+pub(crate) async fn plan_back(site: &Site, wanted: &SnapshotTree, options: &RestoreOptions) -> (SnapshotTree, Plan) {
     let (live, _) = capture_beside(site, wanted).await;
     let plan = plan(&site.cluster, &live, wanted, options, &Silent).await.unwrap();
     let text = serde_json::to_string(&plan).unwrap();
@@ -162,7 +162,7 @@ pub(super) async fn plan_back(site: &Site, wanted: &SnapshotTree, options: &Rest
 }
 
 /// Plans and applies until nothing is left to do, and proves it. The plans, in order.
-pub(super) async fn converge(site: &Site, wanted: &SnapshotTree, options: &RestoreOptions) -> (Vec<Plan>, Proof) {
+pub(crate) async fn converge(site: &Site, wanted: &SnapshotTree, options: &RestoreOptions) -> (Vec<Plan>, Proof) {
     let mut plans = Vec::new();
     loop {
         let (live, plan) = plan_back(site, wanted, options).await;
@@ -180,7 +180,7 @@ pub(super) async fn converge(site: &Site, wanted: &SnapshotTree, options: &Resto
 }
 
 /// What of a CRD must be equal afterwards: its status is the API server's.
-pub(super) fn essence_without_status(object: &Value) -> Value {
+pub(crate) fn essence_without_status(object: &Value) -> Value {
     let mut object = essence(object);
     object.as_object_mut().unwrap().remove("status");
     let managers = object["metadata"]["managedFields"].as_array_mut().unwrap();

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
 
+mod case;
+mod half_way;
+mod helm;
 mod hop;
 mod kills;
 mod outages;
 mod pairs;
 mod refusals;
+mod returning;

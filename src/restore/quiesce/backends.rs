@@ -1,7 +1,7 @@
 //! Finds admission webhooks and APIServices whose backend is dead, or dies with what will be stopped.
 //!
-//! In: the live cluster, and what will be held. Out: what has to be set aside before anything is planned, each with the
-//! reason: a webhook that must answer and cannot makes the API server refuse every write it is asked about, dry runs
+//! In: the live cluster, what will be held, and what the wanted snapshot brings back. Out: what has to be set aside
+//! before anything is planned, or is to come back set aside, each with the reason: a webhook that must answer and cannot makes the API server refuse every write it is asked about, dry runs
 //! too; an APIService whose server is away keeps every namespace from ending (`facts/apiserver-tried.md`). Reads only.
 //! What lies behind a URL, or behind a Service that is a name elsewhere, cannot be known and is not judged; nor is a
 //! backend that is ready by its EndpointSlices and does not answer, except where the API server says so itself.
@@ -9,10 +9,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use futures::TryStreamExt as _;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::journal::Held;
+use crate::snapshot::Selection;
+use crate::store::SnapshotTree;
 
 use super::super::error::RestoreError;
 use super::super::object;
@@ -88,39 +91,64 @@ impl fmt::Display for DeadCall {
 pub async fn dead_backends(cluster: &Cluster, holding: &[Held]) -> Result<Vec<DeadBackend>, RestoreError> {
     let mut services = Services::new(cluster, holding).await?;
     let mut found = Vec::new();
-    for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
-        for configuration in list(cluster, &format!("/apis/admissionregistration.k8s.io/v1/{resource}")).await? {
-            let mut calls = Vec::new();
-            for webhook in array(&configuration, "/webhooks").iter().filter(|webhook| must_answer(webhook)) {
-                let Some(service) = webhook.pointer("/clientConfig/service") else { continue };
-                if let Some(reason) = services.death(service).await? {
-                    let name = object::text(webhook, "/name").unwrap_or_default().to_owned();
-                    calls.push(DeadCall { name, service: service_name(service), reason });
-                }
+    for (group, resource) in KINDS {
+        for object in list(cluster, &format!("/apis/{group}/v1/{resource}")).await? {
+            let mut calls = services.dead_calls(resource, &object).await?;
+            if calls.is_empty() && resource == API_SERVICES {
+                calls.extend(unavailable(&object));
             }
-            if !calls.is_empty() {
-                let name = object::name(&configuration).to_owned();
-                let item = match resource {
-                    "mutatingwebhookconfigurations" => Held::MutatingWebhook { name },
-                    _ => Held::ValidatingWebhook { name },
-                };
-                found.push(DeadBackend { item, calls });
-            }
-        }
-    }
-    for api_service in list(cluster, "/apis/apiregistration.k8s.io/v1/apiservices").await? {
-        let Some(service) = api_service.pointer("/spec/service").filter(|service| !service.is_null()) else { continue };
-        let reason = match services.death(service).await? {
-            Some(reason) => Some(reason),
-            None => unavailable(&api_service),
-        };
-        if let Some(reason) = reason {
-            let name = object::name(&api_service).to_owned();
-            let calls = vec![DeadCall { name: name.clone(), service: service_name(service), reason }];
-            found.push(DeadBackend { item: Held::ApiService { name }, calls });
+            found.extend((!calls.is_empty()).then(|| DeadBackend { item: item(resource, &object), calls }));
         }
     }
     Ok(found)
+}
+
+/// Finds those that come back during the restore, or become so: what only the wanted snapshot has in such a way. They are
+/// held from the moment on at which they come back, so that they refuse nothing of what is written after them. `before` is
+/// the cluster as it was before the first change; whatever else is there now stays as it is.
+///
+/// # Errors
+/// The cluster does not answer, or a snapshot cannot be read.
+pub async fn dead_on_return(
+    cluster: &Cluster,
+    holding: &[Held],
+    before: &SnapshotTree,
+    wanted: &SnapshotTree,
+    scope: &Selection,
+) -> Result<Vec<DeadBackend>, RestoreError> {
+    let mut services = Services::new(cluster, holding).await?;
+    let mut found = Vec::new();
+    for (group, resource) in KINDS {
+        let mut files = wanted.walk(&format!("cluster/{group}/{resource}"));
+        while let Some((path, entry)) = files.try_next().await? {
+            let there = before.entry(&path).await?;
+            let comes = there.as_ref().is_none_or(|there| there.hash != entry.hash) && scope.includes_path(&path);
+            if !comes {
+                continue;
+            }
+            let object = object::parse(&path, &wanted.blob(&entry.hash).await?)?;
+            let calls = services.dead_calls(resource, &object).await?;
+            found.extend((!calls.is_empty()).then(|| DeadBackend { item: item(resource, &object), calls }));
+        }
+    }
+    Ok(found)
+}
+
+const API_SERVICES: &str = "apiservices";
+/// What calls others, by group and resource.
+const KINDS: [(&str, &str); 3] = [
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+    ("apiregistration.k8s.io", API_SERVICES),
+];
+
+fn item(resource: &str, object: &Value) -> Held {
+    let name = object::name(object).to_owned();
+    match resource {
+        "mutatingwebhookconfigurations" => Held::MutatingWebhook { name },
+        "validatingwebhookconfigurations" => Held::ValidatingWebhook { name },
+        _ => Held::ApiService { name },
+    }
 }
 
 /// Without its answer nothing is written. `Fail` is what holds where nothing is said.
@@ -133,12 +161,18 @@ fn service_name(service: &Value) -> String {
     format!("{}/{}", text("/namespace"), text("/name"))
 }
 
-fn unavailable(api_service: &Value) -> Option<Death> {
+/// The API server itself says that an APIService does not answer.
+fn unavailable(api_service: &Value) -> Option<DeadCall> {
+    let service = api_service.pointer("/spec/service").filter(|service| !service.is_null())?;
     let condition = array(api_service, "/status/conditions")
         .iter()
         .find(|condition| object::text(condition, "/type") == Some("Available"))?;
-    (object::text(condition, "/status") == Some("False"))
-        .then(|| Death::Unavailable { reason: object::text(condition, "/reason").unwrap_or_default().to_owned() })
+    let reason = || Death::Unavailable { reason: object::text(condition, "/reason").unwrap_or_default().to_owned() };
+    (object::text(condition, "/status") == Some("False")).then(|| DeadCall {
+        name: object::name(api_service).to_owned(),
+        service: service_name(service),
+        reason: reason(),
+    })
 }
 
 /// What is known of the Services that were asked about.
@@ -167,6 +201,26 @@ impl<'a> Services<'a> {
             }
         }
         Ok(Self { cluster, stopped, known: BTreeMap::new() })
+    }
+
+    /// What in a webhook configuration or an APIService calls whom in vain.
+    async fn dead_calls(&mut self, resource: &str, object: &Value) -> Result<Vec<DeadCall>, RestoreError> {
+        let calls: Vec<(&Value, Option<&Value>)> = match resource {
+            API_SERVICES => vec![(object, object.pointer("/spec/service"))],
+            _ => {
+                let strict = array(object, "/webhooks").iter().filter(|webhook| must_answer(webhook));
+                strict.map(|webhook| (webhook, webhook.pointer("/clientConfig/service"))).collect()
+            }
+        };
+        let mut dead = Vec::new();
+        for (caller, service) in calls {
+            let Some(service) = service.filter(|service| !service.is_null()) else { continue };
+            if let Some(reason) = self.death(service).await? {
+                let name = object::text(caller, "/name").unwrap_or_else(|| object::name(caller)).to_owned();
+                dead.push(DeadCall { name, service: service_name(service), reason });
+            }
+        }
+        Ok(dead)
     }
 
     /// Why a Service that is called does not answer.

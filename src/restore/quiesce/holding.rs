@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::journal::{Held, HeldItem, Prior};
 
 use super::super::object;
-use super::mark::{overlay, stays};
+use super::mark::overlay;
 
 /// On what Flux has to clean up after (fluxcd.io, `kustomize`, `source` and `helm-controller` alike).
 const FLUX_FINALIZER: &str = "finalizers.fluxcd.io";
@@ -25,8 +25,8 @@ pub struct Holding {
 impl Holding {
     /// What the journal says that this transaction holds.
     pub fn new(transaction: &str, held: &[HeldItem]) -> Self {
-        let held = held.iter().filter(|held| !stays(&held.item, &held.was));
-        let by_path = held.map(|held| (held.item.object_path().to_tree_path(), (held.item.clone(), held.was.clone())));
+        let by_path =
+            held.iter().map(|held| (held.item.object_path().to_tree_path(), (held.item.clone(), held.was.clone())));
         Self { transaction: transaction.to_owned(), by_path: by_path.collect() }
     }
 

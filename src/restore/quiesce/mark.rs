@@ -50,7 +50,8 @@ pub(super) fn overlay(item: &Held, was: &Prior, transaction: &str, value: &mut V
     }
 }
 
-/// It was made after the snapshot of before, and only all of it would say how it was: such a thing stays as it is.
+/// It was not there before, and only all of it would say how it was: what is there now stays as it is. What comes back
+/// during the restore comes back held.
 pub(super) fn stays(item: &Held, was: &Prior) -> bool {
     let told_by_content =
         matches!(item, Held::MutatingWebhook { .. } | Held::ValidatingWebhook { .. } | Held::ApiService { .. });

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! In: the cluster, the two snapshots, the id of a transaction. Out: held things, each with marks that say by which
-//! transaction and what it was; what it was is told by the snapshot of before alone. Webhooks and APIServices are set aside first and put back last, since a dead one can
-//! refuse the very writes that stop and start the rest. The caller journals each step before and after.
+//! transaction and what it was; what it was is told by the snapshot of before alone. Webhooks and APIServices are set aside
+//! first and put back last, since a dead one can refuse the very writes that stop and start the rest; those that only the
+//! wanted snapshot has come back set aside. The caller journals each step before and after.
 
 mod address;
 mod backends;
@@ -27,7 +28,7 @@ use crate::cluster::Cluster;
 use crate::progress::Progress;
 
 pub use address::NotHoldable;
-pub use backends::{DeadBackend, DeadCall, Death, dead_backends};
+pub use backends::{DeadBackend, DeadCall, Death, dead_backends, dead_on_return};
 pub use error::QuiesceError;
 pub use find::{Hold, Role, find};
 pub use holding::Holding;

@@ -42,7 +42,10 @@ pub fn needed_rights<'a>(items: impl IntoIterator<Item = &'a Held>, lease: &Leas
                 rights.extend([Get, Update].map(own));
                 rights.insert(right("apiextensions.k8s.io", "customresourcedefinitions", None)(Get));
             }
-            Held::MutatingWebhook { .. } | Held::ValidatingWebhook { .. } => rights.extend([Get, Update].map(own)),
+            // One that comes back set aside goes again when the snapshot is not reached.
+            Held::MutatingWebhook { .. } | Held::ValidatingWebhook { .. } => {
+                rights.extend([Get, Update, Delete].map(own));
+            }
             Held::ApiService { .. } => rights.extend([Get, Create, Update, Delete].map(own)),
         }
     }

@@ -22,7 +22,7 @@ use super::super::write_recipe::create_body;
 use super::Quiesce;
 use super::address::{Place, place, place_at};
 use super::error::QuiesceError;
-use super::mark::{holder, let_go, overlay, told, unmark};
+use super::mark::{holder, let_go, overlay, stays, told, unmark};
 
 /// How putting back ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +192,12 @@ impl Starting<'_> {
         }
         if !self.still_held(live) {
             return self.unmark_only(place, live).await;
+        }
+        if stays(self.item, self.was) {
+            // It came back during the restore, set aside, and the snapshot is not reached: it was not there before.
+            let mut known = Known { value: live.clone() };
+            self.requests.delete(&place.target, &mut known, false).await?;
+            return Ok(Started::Absent);
         }
         let mut body = live.clone();
         let_go(self.item, &mut body, &told(self.was, live));

@@ -51,13 +51,15 @@ impl Run<'_> {
         let mut lost = 0;
         loop {
             let others = vec![planned.clone()];
-            let mut conversion = Conversion::new(self.requests.cluster, wanted.clone(), others, self.options);
+            let conversion = Conversion::new(self.requests.cluster, wanted.clone(), others, self.options);
+            let mut conversion = conversion.recorded_by(self.record);
             let error = match conversion.run(self.progress).await {
                 Ok(rewritten) => {
                     self.requests.writes.fetch_add(rewritten.moved, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(StorageError::Cluster(error)) => error,
+                Err(StorageError::Journal(error)) => return Err(RestoreError::from(error).into()),
                 Err(other) => return Err(WriteError::Refused { problem: other.to_string(), by: other.refuser() }),
             };
             lost += 1;

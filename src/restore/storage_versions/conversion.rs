@@ -4,7 +4,7 @@
 //! each before and after it is taken. Invariants (I7): each step looks at the live CRD first and is bound to its UID and
 //! resourceVersion; nothing is taken off the CRD before a whole pass over all objects moved none; when the type cannot be
 //! read afterwards, the versions it had are put back. So whatever happens between two steps, or in the middle of one, the
-//! type can be read, and a run that begins anew ends in the same state.
+//! type can be read, and a run that begins anew ends in the same state. Each is written down before it is taken.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 use super::definition::{Definition, Schemas, union};
 use super::error::StorageError;
 use super::everywhere::{Expected, wait_everywhere};
+use super::record::{Milestone, StorageRecord, Unrecorded};
 use super::rewrite::{Rewriting, Rewritten};
 use super::step::{Known, Step, next_step};
 use crate::cluster::{Cluster, ClusterError, ListError, ListReader};
-use crate::progress::{Progress, ProgressEvent, StorageStage};
+use crate::progress::Progress;
 use crate::restore::object;
 use crate::restore::options::RestoreOptions;
 use crate::restore::write_recipe::put_body;
@@ -50,14 +51,15 @@ pub enum Taken {
 
 /// A type on its way to another storage version.
 pub struct Conversion<'a> {
-    cluster: &'a Cluster,
-    name: String,
+    pub(super) cluster: &'a Cluster,
+    pub(super) name: String,
     url: String,
-    wanted: Value,
+    pub(super) wanted: Value,
     others: Vec<Value>,
+    record: &'a dyn StorageRecord,
     patience: Duration,
     parallel: usize,
-    live: Value,
+    pub(super) live: Value,
     known: Known,
     /// Versions that the API server named when it could not read an object stored in them.
     named: BTreeSet<String>,
@@ -84,6 +86,7 @@ impl<'a> Conversion<'a> {
             name,
             wanted,
             others,
+            record: &Unrecorded,
             patience: options.patience,
             parallel: options.parallel,
             live: Value::Null,
@@ -94,6 +97,20 @@ impl<'a> Conversion<'a> {
             unread: 0,
             problem: None,
         }
+    }
+
+    /// The same with somebody who writes down each step before it is taken.
+    #[must_use]
+    pub fn recorded_by(self, record: &'a dyn StorageRecord) -> Self {
+        Self { record, ..self }
+    }
+
+    /// The same, and it does not end before this very run has seen every object stored as it should be, though the CRD
+    /// may say so from the start: somebody else's hand may have finished it.
+    #[must_use]
+    pub fn seeing_every_object(mut self) -> Self {
+        self.known.trusts_crd = false;
+        self
     }
 
     /// Looks at the live CRD and says what comes next; `None` when everything is as it should be.
@@ -122,13 +139,26 @@ impl<'a> Conversion<'a> {
     /// # Errors
     /// The step cannot be taken. What was done so far stays, and the type can be read.
     pub async fn take(&mut self, step: Step, progress: &dyn Progress) -> Result<Taken, StorageError> {
-        match step {
+        self.say(Milestone::About(step)).await?;
+        let taken = match step {
             Step::Union => self.put_union().await,
             Step::Rewrite => self.rewrite(progress).await,
             Step::Narrow => self.narrow().await,
             Step::Finish => self.finish().await,
             Step::Prove => self.prove().await,
+        }?;
+        match (step, &taken) {
+            (_, Taken::Rewritten(Rewritten { objects, .. })) => {
+                self.say(Milestone::Rewritten { objects: *objects }).await?;
+            }
+            (Step::Prove, Taken::Done) => self.say(Milestone::Readable).await?,
+            _ => {}
         }
+        Ok(taken)
+    }
+
+    async fn say(&self, milestone: Milestone) -> Result<(), StorageError> {
+        Ok(self.record.milestone(&self.name, milestone).await?)
     }
 
     /// Takes every step.
@@ -138,23 +168,14 @@ impl<'a> Conversion<'a> {
     pub async fn run(&mut self, progress: &dyn Progress) -> Result<Rewritten, StorageError> {
         let mut rewritten = Rewritten::default();
         while let Some(step) = self.next_step().await? {
-            let taken = self.take(step, progress).await?;
-            let stage = match (step, taken) {
-                (_, Taken::Rewritten(all)) => {
-                    rewritten = all;
-                    StorageStage::Rewritten { objects: all.objects }
-                }
-                (Step::Union, Taken::Done) => StorageStage::Union,
-                (Step::Narrow, Taken::Done) => StorageStage::Narrowed,
-                (Step::Prove, Taken::Done) => StorageStage::Done,
-                _ => continue,
-            };
-            progress.report(ProgressEvent::Storage { crd: self.name.clone(), stage });
+            if let Taken::Rewritten(all) = self.take(step, progress).await? {
+                rewritten = all;
+            }
         }
         Ok(rewritten)
     }
 
-    async fn read(&self) -> Result<Value, StorageError> {
+    pub(super) async fn read(&self) -> Result<Value, StorageError> {
         match self.cluster.get(&self.url).await {
             Ok(bytes) => Ok(crate::cluster::parse(&self.url, "a CRD", &bytes)?),
             Err(error) if error.status() == Some(404) => Err(StorageError::Gone { crd: self.name.clone() }),
@@ -226,14 +247,14 @@ impl<'a> Conversion<'a> {
         self.put(Step::Narrow, &format!("{}/status", self.url), &body).await
     }
 
-    async fn finish(&mut self) -> Result<Taken, StorageError> {
+    pub(super) async fn finish(&mut self) -> Result<Taken, StorageError> {
         // What the union knows is needed if it has to come back.
         self.others.push(self.live.clone());
         let path = Definition::of(&self.wanted).tree_path();
         self.put(Step::Finish, &self.url, &put_body(&path, &self.wanted, &self.live)).await
     }
 
-    async fn prove(&mut self) -> Result<Taken, StorageError> {
+    pub(super) async fn prove(&mut self) -> Result<Taken, StorageError> {
         let definition = Definition::of(&self.live);
         let (at, group) = (definition.at(), definition.group().to_owned());
         let mut absent: BTreeSet<String> =

@@ -177,6 +177,11 @@ impl<'a> Definition<'a> {
             && needed.is_subset(&names)
     }
 
+    /// A conversion is half-way, wherever it leads.
+    pub(super) fn is_union(self) -> bool {
+        self.mark().is_some()
+    }
+
     fn mark(self) -> Option<&'a str> {
         self.0.pointer("/metadata/annotations")?.get(UNION_MARK)?.as_str()
     }
@@ -260,6 +265,7 @@ fn version_name(version: &Value) -> &str {
     version.get("name").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn is_within(these: &BTreeSet<String>, those: &[String]) -> bool {
+/// Each of these is among those.
+pub(super) fn is_within(these: &BTreeSet<String>, those: &[String]) -> bool {
     these.iter().all(|name| those.contains(name))
 }

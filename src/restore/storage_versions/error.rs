@@ -1,6 +1,7 @@
 //! Why the objects of a type could not be brought to another storage version.
 
 use crate::cluster::{ApiError, ClusterError};
+use crate::journal::JournalError;
 use crate::restore::refuser::Refuser;
 
 use super::step::Step;
@@ -24,6 +25,9 @@ pub enum StorageError {
     /// The cluster cannot be read or written.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// A step cannot be written down, so it was not taken.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// There is no such CRD.
     #[error("the CRD `{crd}` is gone")]
     Gone {
@@ -97,6 +101,12 @@ pub enum StorageError {
         crd: String,
         /// The server's words.
         problem: String,
+    },
+    /// It is to be again what it was, and nobody knows what that is.
+    #[error("nobody knows what the CRD `{crd}` was before its storage version was moved")]
+    NothingEarlier {
+        /// Its name.
+        crd: String,
     },
     /// Objects are stored at a version of which nothing is known.
     #[error("the objects of `{crd}` cannot be read: {problem}")]

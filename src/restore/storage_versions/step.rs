@@ -33,12 +33,20 @@ pub enum Step {
 }
 
 /// What this run found out, each about one state of the CRD.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Known {
+    /// What the CRD says of how its objects are stored is taken for true, unless a list proves otherwise.
+    pub(super) trusts_crd: bool,
     /// A whole pass moved nothing.
     pub(super) rewritten: Option<At>,
     /// The whole type was listed, or could not be.
     pub(super) proven: Option<(At, bool)>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { trusts_crd: true, rewritten: None, proven: None }
+    }
 }
 
 /// The next step; `None` when the type is stored as it should be and can be read.
@@ -46,6 +54,9 @@ pub(super) fn next_step(live: &Value, wanted: &Value, needed: &BTreeSet<String>,
     let (live, wanted) = (Definition::of(live), Definition::of(wanted));
     let at = live.at();
     if live.stores_like(wanted) {
+        if !known.trusts_crd && known.rewritten.as_ref() != Some(&at) {
+            return Some(Step::Rewrite);
+        }
         return match &known.proven {
             Some((proven, readable)) if *proven == at => (!readable).then_some(Step::Union),
             _ => Some(Step::Prove),
@@ -135,7 +146,7 @@ mod tests {
     fn nothing_is_narrowed_or_finished_that_this_run_did_not_see_rewritten() {
         let (wanted, before) = (crd(1, &["v1alpha1!"], &["v1alpha1"]), crd(4, &["v1alpha1", "v1!"], &["v1"]));
         let mut live = union(&before, &wanted, &[], &none(), Schemas::Whole);
-        let mut known = Known { rewritten: Some(Definition::of(&live).at()), proven: None };
+        let mut known = Known { rewritten: Some(Definition::of(&live).at()), ..Known::default() };
         assert_eq!(next_step(&live, &wanted, &none(), &known), Some(Step::Narrow));
         // Somebody shortens the list on their own: that proves nothing.
         live["status"]["storedVersions"] = json!(["v1alpha1"]);
@@ -157,7 +168,7 @@ mod tests {
         let (wanted, before) = (crd(1, &["v1alpha1!"], &["v1alpha1"]), crd(4, &["v1alpha1", "v1!"], &["v1"]));
         let mut live = crd(7, &["v1alpha1!"], &["v1alpha1"]);
         assert_eq!(next_step(&live, &wanted, &none(), &Known::default()), Some(Step::Prove));
-        let known = Known { rewritten: None, proven: Some((Definition::of(&live).at(), false)) };
+        let known = Known { proven: Some((Definition::of(&live).at(), false)), ..Known::default() };
         assert_eq!(next_step(&live, &wanted, &none(), &known), Some(Step::Union));
         live = union(&live, &wanted, &[before], &none(), Schemas::Whole);
         let names: Vec<_> = Definition::of(&live).version_names().into_iter().collect();
