@@ -49,7 +49,7 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
         output.line(&output.paint(Tone::Red, &line));
     }
     refusals(output, plan);
-    let harmless = plan.actions.iter().filter(|action| action.operation.danger().is_none());
+    let harmless = plan.actions.iter().filter(|action| plan.danger(action).is_none());
     let lines: Vec<String> = harmless
         .map(|action| {
             let unchecked = if action.unchecked { " *" } else { "" };

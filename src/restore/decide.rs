@@ -16,7 +16,7 @@ use super::never_list::{NeverRule, Reach, covering};
 use super::object;
 use super::options::RestoreOptions;
 use super::plan::{Action, Bound, Operation, SkipReason, Skipped};
-use super::references::{Purpose, Reference, core_path, is_claim, owner_references, references};
+use super::references::{Purpose, Reference, core_path, is_claim, is_volume, owner_references, references};
 use super::refuser::Refuser;
 use super::storage_versions::{examine, first_union};
 use super::world::World;
@@ -307,6 +307,11 @@ async fn changed(
             }
             if is_claim(&draft.object_path) {
                 let volume = object::text(&live, "/spec/volumeName").map(str::to_owned);
+                return Ok(skip(draft.path, SkipReason::VolumeAtRisk { fields: reason, volume }));
+            }
+            // Its claim would keep it from ending.
+            if is_volume(&draft.object_path) && object::text(&live, "/status/phase") == Some("Bound") {
+                let volume = Some(object::name(&live).to_owned());
                 return Ok(skip(draft.path, SkipReason::VolumeAtRisk { fields: reason, volume }));
             }
             let orphan = is_adopted_again(&draft.object_path, &wanted, &live);

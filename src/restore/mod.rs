@@ -40,6 +40,8 @@ mod rights;
 mod scope;
 mod service_address;
 mod storage_versions;
+mod tokens;
+mod volumes;
 mod world;
 mod write;
 mod write_recipe;

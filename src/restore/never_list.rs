@@ -322,6 +322,63 @@ mod tests {
     }
 
     #[test]
+    fn each_rule_covers_what_it_says_and_is_switched_off_by_its_name() {
+        let owned = || json!({"metadata": {"ownerReferences": [{"controller": true}]}});
+        let labelled = |label: &str| json!({"metadata": {"labels": {label: "rbac-defaults"}}});
+        let done = || json!({"status": {"conditions": [{"type": "Failed", "status": "True"}]}});
+        let served = json!({"metadata": {"annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}}});
+        let samples = [
+            ("events", "core/events/a/b", json!({})),
+            ("leases", "coordination.k8s.io/leases/a/b", json!({})),
+            ("nodes", "core/nodes/_/b", json!({})),
+            ("csinodes", "storage.k8s.io/csinodes/_/b", json!({})),
+            ("volumeattachments", "storage.k8s.io/volumeattachments/_/b", json!({})),
+            ("pods", "core/pods/a/b", json!({})),
+            ("replicasets", "apps/replicasets/a/b", owned()),
+            ("controllerrevisions", "apps/controllerrevisions/a/b", owned()),
+            ("endpoints", "discovery.k8s.io/endpointslices/a/b", owned()),
+            ("reviews", "authentication.k8s.io/tokenreviews/_/b", json!({})),
+            ("certificatesigningrequests", "certificates.k8s.io/certificatesigningrequests/_/b", json!({})),
+            ("kube-root-ca.crt", "core/configmaps/a/kube-root-ca.crt", json!({})),
+            ("other-api-servers", "metrics.k8s.io/pods/a/b", json!({})),
+            ("linstor", "internal.linstor.linbit.com/volumes/_/b", json!({})),
+            ("cilium-state", "cilium.io/ciliumidentities/_/b", json!({})),
+            ("machines", "infrastructure.cluster.x-k8s.io/proxmoxmachines/a/b", json!({})),
+            ("virtualmachineinstances", "kubevirt.io/virtualmachineinstances/a/b", json!({})),
+            ("finished-jobs", "batch/jobs/a/b", done()),
+            (
+                "automanaged-apiservices",
+                "apiregistration.k8s.io/apiservices/_/b",
+                labelled("kube-aggregator.kubernetes.io/automanaged"),
+            ),
+            ("service-kubernetes", "core/services/default/kubernetes", json!({})),
+            ("ip-allocation", "networking.k8s.io/ipaddresses/_/b", json!({})),
+            ("mirror-state", "core/configmaps/kube-system/extension-apiserver-authentication", json!({})),
+            ("cluster-trust", "certificates.k8s.io/clustertrustbundles/_/kubernetes.io:a", json!({})),
+            ("bootstrap-rbac", "rbac.authorization.k8s.io/clusterroles/_/b", labelled("kubernetes.io/bootstrapping")),
+            ("flow-control", "flowcontrol.apiserver.k8s.io/flowschemas/_/b", served),
+            ("system-priorities", "scheduling.k8s.io/priorityclasses/_/system-node-critical", json!({})),
+            ("system-namespaces", "core/namespaces/_/kube-system", json!({})),
+            ("default-serviceaccounts", "core/serviceaccounts/a/default", json!({})),
+        ];
+        let named: Vec<&str> = samples.iter().map(|(rule, ..)| *rule).collect();
+        assert_eq!(named, never_list().iter().map(|rule| rule.name).collect::<Vec<_>>());
+        for (rule, path, object) in samples {
+            let (group, rest) = path.split_once('/').unwrap();
+            let (resource, rest) = rest.split_once('/').unwrap();
+            let (namespace, name) = rest.split_once('/').unwrap();
+            let path = ObjectPath {
+                group: if group == "core" { String::new() } else { group.to_owned() },
+                resource: resource.to_owned(),
+                namespace: (namespace != "_").then(|| namespace.to_owned()),
+                name: name.to_owned(),
+            };
+            assert_eq!(covering(&path, &object, &[]).map(|found| found.name), Some(rule));
+            assert_eq!(covering(&path, &object, &[rule.to_owned()]).map(|found| found.name), None, "{rule}");
+        }
+    }
+
+    #[test]
     fn what_a_controller_made_is_told_from_what_a_person_made() {
         let controlled = json!({"metadata": {"ownerReferences": [{"controller": true}]}});
         let owned = json!({"metadata": {"ownerReferences": [{"kind": "Database"}]}});

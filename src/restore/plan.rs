@@ -8,12 +8,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::ObjectPath;
 use crate::store::ContentHash;
 
 use super::address::TypeAddress;
 use super::judge::is_report;
 use super::refuser::Refuser;
 use super::storage_versions::StoragePlan;
+use super::tokens;
+use super::volumes::{KEPT, holds_data};
 
 /// What a restore will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,9 @@ pub struct Plan {
     pub explained: u64,
     /// UIDs in the snapshot of objects that exist, with the UIDs they have now.
     pub uids: BTreeMap<String, String>,
+    /// Running pods whose tokens end, by the path of the ServiceAccount that gets another UID or goes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<String, Vec<String>>,
 }
 
 /// One step on one object.
@@ -271,9 +277,21 @@ impl Plan {
     pub fn dangers(&self) -> Vec<Danger> {
         let dangers = |action: &Action| match &action.operation {
             Operation::Convert { storage } => storage.dangers(&action.path),
-            other => other.danger().map(|text| Danger { path: action.path.clone(), text }).into_iter().collect(),
+            _ => self.danger(action).map(|text| Danger { path: action.path.clone(), text }).into_iter().collect(),
         };
         self.actions.iter().flat_map(dangers).collect()
+    }
+
+    /// What a person should read of one action, if it takes something away.
+    pub fn danger(&self, action: &Action) -> Option<String> {
+        let mut danger = action.operation.danger();
+        let deletes = matches!(action.operation, Operation::Delete { .. } | Operation::Recreate { .. });
+        if ObjectPath::parse(&action.path).is_some_and(|path| deletes && holds_data(&path)) {
+            danger = danger.map(|danger| format!("{danger}; {KEPT}"));
+        }
+        let Some(pods) = self.tokens.get(&action.path) else { return danger };
+        let danger = danger.unwrap_or_else(|| "is made anew, with a new UID".to_owned());
+        Some(format!("{danger}; {}", tokens::told(&action.operation, pods)))
     }
 
     /// Types whose objects are brought to another storage version, by the path of their CRDs.

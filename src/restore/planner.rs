@@ -28,6 +28,7 @@ use super::plan::{Action, Operation, Plan, SkipReason, Skipped};
 use super::references::{Purpose, core_path, is_claim};
 use super::service_address::{is_service, services, taken};
 use super::storage_versions::{find_conversions, put_off};
+use super::tokens::tokens_that_end;
 use super::world::World;
 
 /// Compares the capture of the live cluster with the wanted snapshot and plans the way back.
@@ -257,6 +258,7 @@ async fn assemble(world: &World<'_>, planned: Decisions, dependents: Dependents)
             actions.push(draft.into_action(wave, needs));
         }
     }
+    let tokens = tokens_that_end(world, &actions).await?;
     Ok(Plan {
         live: world.live.root(),
         wanted: world.wanted.root(),
@@ -265,6 +267,7 @@ async fn assemble(world: &World<'_>, planned: Decisions, dependents: Dependents)
         skipped,
         explained,
         uids,
+        tokens,
     })
 }
 

@@ -20,6 +20,7 @@ use super::controller_owned::owns_status;
 use super::dry_run::DRY_RUN;
 use super::error::RestoreError;
 use super::plan::{Action, Operation, Plan};
+use super::volumes::holds_data;
 
 /// Where an account asks what it may do.
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -102,6 +103,17 @@ fn rights_of(action: &Action, path: &ObjectPath) -> Vec<Right> {
         verb,
     };
     let mut rights: Vec<Right> = verbs.iter().map(|verb| right(*verb, false)).collect();
+    if holds_data(path) && verbs.contains(&Delete) {
+        // The volume is set to Retain first.
+        let of_volume = |verb| Right {
+            group: String::new(),
+            resource: "persistentvolumes".to_owned(),
+            of_status: false,
+            namespace: None,
+            verb,
+        };
+        rights.extend([Get, Update].map(of_volume));
+    }
     let differs = match &action.operation {
         Operation::Update { fields } => fields.iter().any(|field| at_or_below(field, "status")),
         _ => makes,
@@ -226,8 +238,9 @@ mod tests {
 
     fn needed(actions: Vec<Action>) -> Vec<String> {
         let hash = ContentHash::of(b"");
-        let (scope, skipped, uids) = (String::new(), Vec::new(), BTreeMap::new());
-        let rights = needed_rights(&Plan { live: hash, wanted: hash, scope, actions, skipped, explained: 0, uids });
+        let (scope, skipped, uids, tokens) = (String::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let plan = Plan { live: hash, wanted: hash, scope, actions, skipped, explained: 0, uids, tokens };
+        let rights = needed_rights(&plan);
         let text = |right: &Right| {
             let status = if right.of_status { "/status" } else { "" };
             let place = right.namespace.as_deref().unwrap_or("*");

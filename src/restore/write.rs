@@ -97,6 +97,7 @@ impl Run<'_> {
     /// Takes off the finalizers of controllers that are held still: nobody else would, and the object would never go.
     /// What such a controller would have done is in the plan: it would uninstall a release whose objects are extra, too.
     async fn let_end(&self, place: &Target, known: &mut Known) -> Result<(), WriteError> {
+        self.keep_data(place, known).await?;
         if !finalizers(&known.value).any(|finalizer| self.options.holding.answers_for(finalizer)) {
             return Ok(());
         }

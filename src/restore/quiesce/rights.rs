@@ -44,7 +44,7 @@ pub fn needed_rights<'a>(items: impl IntoIterator<Item = &'a Held>, lease: &Leas
             }
             // One that comes back set aside goes again when the snapshot is not reached.
             Held::MutatingWebhook { .. } | Held::ValidatingWebhook { .. } => {
-                rights.extend([Get, Update, Delete].map(own))
+                rights.extend([Get, Update, Delete].map(own));
             }
             Held::ApiService { .. } => rights.extend([Get, Create, Update, Delete].map(own)),
         }
