@@ -106,16 +106,20 @@ async fn what_is_somebody_elses_is_left_alone_and_forced_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_hangs_says_which_finalizer_holds_it() {
     let mut site = Site::start(Options::default().controllers()).await;
-    site.options.patience = std::time::Duration::from_secs(8);
+    site.options.patience = std::time::Duration::from_secs(3);
     let wanted = site.snapshot().await;
     site.namespace("hung").await;
     let maps = "/api/v1/namespaces/hung/configmaps";
     site.post(maps, json!({"metadata": {"name": "held", "finalizers": ["db.example/hold"]}})).await;
+    // It is known what holds it before anybody waits for it.
+    site.delete("/api/v1/namespaces/hung").await;
+    let namespace = async || site.get("/api/v1/namespaces/hung").await.unwrap()["status"].to_string();
+    site.until(async || namespace().await.contains("db.example/hold in 1 resource instances")).await;
     site.only(&["namespaces/hung"]);
     let restored = site.try_restore(&wanted, Wait::Skip).await;
     assert_eq!(actions(&restored.plan), ["delete cluster/core/namespaces/_/hung.json"]);
     let said = &failures(&restored.applied)["cluster/core/namespaces/_/hung.json"];
-    assert!(said.contains("it is still there after 8 s, held by kubernetes"), "{said}");
+    assert!(said.contains("it is still there after 3 s, held by kubernetes"), "{said}");
     assert!(said.contains("db.example/hold in 1 resource instances"), "{said}");
     assert!(!restored.proof.holds());
     site.patch(&format!("{maps}/held"), json!({"metadata": {"finalizers": null}})).await;
