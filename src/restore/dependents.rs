@@ -5,7 +5,8 @@
 //! deletes those that name a UID that is no more (facts/apiserver-tried.md). They need not differ from the snapshot in
 //! anything, nor be selected, so every live object with owners is looked at. One that is not restored itself is touched
 //! in its references only. If its owner does not come back with the type, it loses that reference for good: anything
-//! else would delete it.
+//! else would delete it. So does what the snapshot has though its owner is deleted: its own reference there was to an
+//! owner of a type that was missing, and no such reference outlives the moment in which that type goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use serde_json::Value;
 use crate::snapshot::ObjectPath;
 use crate::store::TreeEntry;
 
-use super::address::{CRD_GROUP, CRD_RESOURCE};
+use super::address::{CRD_GROUP, CRD_RESOURCE, is_crd};
 use super::decide::{Decisions, Draft, owner_uids, owners_of};
 use super::error::RestoreError;
 use super::never_list::{Reach, covering};
@@ -91,6 +92,33 @@ impl<'a> Returning<'a> {
     }
 }
 
+/// What is deleted, and would take with it whom it owns.
+pub(super) struct Going {
+    paths: BTreeSet<String>,
+    types: BTreeSet<(String, String)>,
+}
+
+impl Going {
+    pub(super) fn of(drafts: &[Draft]) -> Self {
+        let deleted = || drafts.iter().filter(|draft| matches!(draft.operation, Operation::Delete { .. }));
+        let of_crd = |draft: &Draft| {
+            let (plural, group) = draft.object_path.name.split_once('.').filter(|_| is_crd(&draft.object_path))?;
+            Some((group.to_owned(), plural.to_owned()))
+        };
+        Self {
+            paths: deleted().map(|draft| draft.path.clone()).collect(),
+            types: deleted().filter_map(of_crd).collect(),
+        }
+    }
+
+    pub(super) fn takes(&self, reference: &Reference) -> bool {
+        reference.path.as_deref().is_some_and(|path| {
+            self.paths.contains(path)
+                || ObjectPath::parse(path).is_some_and(|path| self.types.contains(&(path.group, path.resource)))
+        })
+    }
+}
+
 /// Looks at every live object.
 pub(super) async fn find_dependents(
     world: &World<'_>,
@@ -99,7 +127,7 @@ pub(super) async fn find_dependents(
 ) -> Result<Dependents, RestoreError> {
     let mut found = Dependents::default();
     let drafts = &decisions.drafts;
-    let returning = Returning::of(drafts);
+    let (returning, going) = (Returning::of(drafts), Going::of(drafts));
     let deletes = drafts.iter().any(|draft| matches!(draft.operation, Operation::Delete { .. }));
     if returning.made.is_empty() && !deletes {
         return Ok(found);
@@ -132,9 +160,12 @@ pub(super) async fn find_dependents(
         if !stays || object::is_terminating(&live) || world.doomed.covers(&object_path) {
             continue;
         }
+        let restored = !untouched && !skipped.contains(path.as_str()) && world.selection.includes_path(&path);
+        let wanted = restored && world.wanted.entry(&path).await?.is_some();
         let endangered: Vec<Reference> = references(&object_path, &live, world.kinds())
             .into_iter()
-            .filter(|reference| reference.purpose == Purpose::Owner && returning.endangers(reference))
+            .filter(|reference| reference.purpose == Purpose::Owner)
+            .filter(|reference| returning.endangers(reference) || wanted && going.takes(reference))
             // What the control plane's controllers make for its own types they adopt again, or make anew.
             .filter(|reference| !untouched || is_custom(world, reference))
             .collect();
@@ -150,8 +181,8 @@ pub(super) async fn find_dependents(
             found.known_as.entry(owner).or_default().insert(uid);
         }
         if draft.is_none() {
-            let restored = !untouched && !skipped.contains(path.as_str()) && world.selection.includes_path(&path);
-            let rewrite = if restored { dependent.rewrite(world).await? } else { None };
+            let comes_back = !back.is_empty() || lasting.iter().any(|reference| returning.endangers(reference));
+            let rewrite = if restored && comes_back { dependent.rewrite(world).await? } else { None };
             let readopt = || match back.as_slice() {
                 [] => Ok(None),
                 back => dependent.draft(world, Operation::Readopt { uids: uids(back) }, &live),

@@ -128,10 +128,12 @@ impl Sides {
         let mut kept = Vec::new();
         for mut owner in std::mem::take(&mut wanted_owners) {
             let twin = live_owners.iter().find(|live| identity(live) == identity(&owner));
-            let neighbour = neighbours
-                .kinds
-                .owner_path(&owner, path.namespace.as_deref())
-                .and_then(|path| neighbours.by_path.get(&path));
+            let place = neighbours.kinds.owner_path(&owner, path.namespace.as_deref());
+            let neighbour = match &place {
+                Some(place) => neighbours.by_path.get(place),
+                // Of a type that neither side has.
+                None => Some(&Neighbour::Nowhere),
+            };
             let twin_uid = twin.and_then(|twin| twin.get("uid"));
             match (twin, neighbour) {
                 (None, Some(Neighbour::Nowhere)) => {

@@ -317,7 +317,7 @@ impl Operation {
             Self::Delete { objects: 1, .. } => Some("is deleted, and 1 object with it".to_owned()),
             Self::Delete { objects, .. } => Some(format!("is deleted, and {objects} objects with it")),
             Self::Release { lasting, .. } if !lasting.is_empty() => {
-                Some("loses its reference to an owner that does not come back, though its type does".to_owned())
+                Some("loses its reference to an owner that is not there in the snapshot".to_owned())
             }
             Self::Release { .. }
             | Self::Readopt { .. }

@@ -18,7 +18,7 @@ use crate::store::SnapshotTree;
 use super::added_types::keep_types_in_use;
 use super::address::{crd_path, is_crd};
 use super::decide::{Decision, Decisions, Draft, decide};
-use super::dependents::{Dependents, find_dependents};
+use super::dependents::{Dependents, Going, find_dependents};
 use super::error::RestoreError;
 use super::never_list;
 use super::object;
@@ -289,10 +289,11 @@ fn guards(drafts: &[Draft], releases: &[Draft]) -> BTreeMap<String, BTreeSet<Str
     guards
 }
 
-/// References to owners that are gone and do not come back are not written. One that the live object has stays, unless
+/// References to owners that are gone and do not come back, or go now, are not written. One that the live object has stays, unless
 /// it has to be let go of.
 async fn drop_lost_owners(world: &World<'_>, drafts: &mut [Draft], releases: &[Draft]) -> Result<(), RestoreError> {
     let made: BTreeSet<String> = drafts.iter().filter(|draft| draft.makes()).map(Draft::key).collect();
+    let going = Going::of(drafts);
     let types: BTreeSet<(String, String)> = drafts.iter().filter_map(Draft::type_made).collect();
     let lasting: BTreeMap<&str, &[String]> = releases
         .iter()
@@ -311,7 +312,8 @@ async fn drop_lost_owners(world: &World<'_>, drafts: &mut [Draft], releases: &[D
             let kept = !draft.makes() && draft.live_owners.contains(uid) && !let_go.contains(uid);
             // Of a type that nobody serves garbage collection knows nothing.
             let watched = world.serves(&owner) || types.contains(&(owner.group.clone(), owner.resource.clone()));
-            if watched && !kept && world.live_uid(path).await?.is_none() {
+            let gone = going.takes(reference) || !kept && world.live_uid(path).await?.is_none();
+            if watched && gone {
                 drops.push(uid.clone());
             }
         }

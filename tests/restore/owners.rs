@@ -82,3 +82,49 @@ async fn nothing_is_written_with_an_owner_that_stays_gone() {
     assert_eq!(owners(&site, "child-of-two").await, [first_now, second], "both owners, in their order");
     assert!(owners(&site, "child-of-foreign").await.is_empty(), "it lives, without the owner that is none");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stays_is_let_go_of_before_its_owner_and_the_owners_type_go() {
+    let site = Site::start(Options::default().controllers()).await;
+    site.namespace("family").await;
+    // Garbage collection leaves alone whom a type owned that is missing.
+    let lost = json!({"kind": "Widget", "metadata": {"name": "w", "uid": "11111111-1111-1111-1111-111111111111"}});
+    let owned_by = |name: &str, widget: &Value, data: &str| {
+        let mut object = owned(name, &[widget]);
+        object["metadata"]["ownerReferences"][0]["apiVersion"] = json!("db.example/v1");
+        object["data"] = json!({"a": data});
+        object
+    };
+    for name in ["kept", "edited"] {
+        site.post(MAPS, owned_by(name, &lost, "1")).await;
+    }
+    let wanted = site.snapshot().await;
+
+    // Then the type and the owner come back, and the references name what is there.
+    let controllers = "kube-controller-manager";
+    tokio::task::block_in_place(|| site.control_plane().stop_server(controllers));
+    site.crd("widgets", "Widget", "Namespaced").await;
+    let widget = json!({"apiVersion": "db.example/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {}});
+    let widget = site.post("/apis/db.example/v1/namespaces/family/widgets", widget).await;
+    site.patch(&format!("{MAPS}/kept"), owned_by("kept", &widget, "1")).await;
+    site.patch(&format!("{MAPS}/edited"), owned_by("edited", &widget, "2")).await;
+    // Its own, which was never there: that one goes with it.
+    site.post(MAPS, owned_by("extra", &widget, "1")).await;
+    tokio::task::block_in_place(|| site.control_plane().start_server(controllers));
+
+    let restored = site.restore(&wanted, Wait::Skip).await;
+    let dangers: Vec<String> =
+        restored.plan.dangers().iter().map(|danger| format!("{} {}", danger.path, danger.text)).collect();
+    for name in ["kept", "edited"] {
+        let danger = format!(
+            "cluster/core/configmaps/family/{name}.json loses its reference to an owner that is not there in the snapshot"
+        );
+        assert!(dangers.contains(&danger), "{dangers:#?}");
+    }
+    collected(&site).await;
+    for name in ["kept", "edited"] {
+        assert!(owners(&site, name).await.is_empty(), "{name}");
+        assert_eq!(site.get(&format!("{MAPS}/{name}")).await.unwrap()["data"]["a"], "1");
+    }
+    assert!(site.get(&format!("{MAPS}/extra")).await.is_none());
+}
