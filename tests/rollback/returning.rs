@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use snapback::journal::{Event, Outcome, Reason};
 
 use super::case::{Case, kinds};
+use super::kills::{check_installer, installed};
 use crate::harness::control_plane::Options;
 use crate::journal::countdown::Side;
 use crate::restore::site::{Site, essence};
@@ -15,12 +16,14 @@ const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookcon
 const API_SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
 const MAPS: &str = "/api/v1/namespaces/hooks/configmaps";
 
-/// Must be asked about every ConfigMap in the namespace, also when one is deleted.
+/// Must be asked about every ConfigMap and every Deployment in two namespaces, also when one is deleted or scaled.
 fn webhook(name: &str) -> Value {
-    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]});
+    let resources = json!(["configmaps", "deployments"]);
+    let rule = json!({"apiGroups": ["*"], "apiVersions": ["v1"], "operations": ["*"], "resources": resources});
+    let names = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["hooks", "cozy-system"]});
     json!({"metadata": {"name": name}, "webhooks": [{"name": "all.example.org", "failurePolicy": "Fail",
         "sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": [rule], "timeoutSeconds": 1,
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "hooks"}},
+        "namespaceSelector": {"matchExpressions": [names]},
         "clientConfig": {"service": {"namespace": "hooks", "name": "guard"}, "caBundle": "Cg=="}}]})
 }
 
@@ -62,8 +65,10 @@ async fn accident(site: &Site) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_and_is_not_answered_for_refuses_nothing_until_all_is_done() {
-    let site = Site::start(Options::default()).await;
-    site.post("/api/v1/namespaces", json!({"metadata": {"name": "hooks"}})).await;
+    let site = Site::start(Options::default().controllers()).await;
+    site.namespace("hooks").await;
+    // Held still meanwhile: it has to be started before anything refuses that.
+    installed(&site).await;
     let ports = json!({"ports": [{"port": 443}]});
     site.post("/api/v1/namespaces/hooks/services", json!({"metadata": {"name": "guard"}, "spec": ports})).await;
     for name in ["a", "b"] {
@@ -96,6 +101,7 @@ async fn what_comes_back_and_is_not_answered_for_refuses_nothing_until_all_is_do
     assert_eq!(in_the_way(site).await, wanted);
     assert!(!map_can_be_made(site).await, "they are in force again");
     case.check("without a kill").await;
+    check_installer(site, "without a kill").await;
 
     // Killed between any two records.
     let all = kinds(&journal);
@@ -110,6 +116,7 @@ async fn what_comes_back_and_is_not_answered_for_refuses_nothing_until_all_is_do
         assert_eq!(report.outcome, Some(Outcome::Done {}), "{what}: {report:#?}");
         assert_eq!(in_the_way(site).await, wanted, "{what}");
         case.check(&what).await;
+        check_installer(site, &what).await;
     }
 
     // Given up after they came back: what was not there before is not there afterwards.
@@ -152,6 +159,7 @@ async fn a_type_whose_conversion_nobody_answers_for_comes_back() {
         let mut journal = case.begin().await;
         let report = case.drive(&mut journal).await.unwrap();
         assert_eq!(report.outcome, Some(Outcome::Done {}), "{report:#?}");
+        assert!(report.rounds.iter().all(|round| round.failures.is_empty()), "{:#?}", report.rounds);
         assert_eq!(own.crd().await["spec"], wanted);
         assert_eq!(case.site.get(&object).await.unwrap()["spec"]["size"], 1);
         case.check("comes back").await;
