@@ -11,10 +11,12 @@
 //! `--until-stdin-closes` never outlives whoever holds the other end of the pipe; `down` leaves neither process nor file.
 
 pub mod api;
+pub mod audited;
 pub mod certificates;
 pub mod cluster;
 pub mod control;
 pub mod description;
+pub mod disturb;
 pub mod download;
 pub mod error;
 pub mod flux;
@@ -28,6 +30,7 @@ pub mod options;
 pub mod ports;
 pub mod probe;
 pub mod process;
+pub mod replay;
 pub mod seed;
 pub mod servers;
 pub mod site;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use snapback::cluster::Cluster;
 use snapback::journal::{Held, Summary, TransactionId};
-use snapback::restore::{Lease, LeaseError, LeaseOptions, Predecessor};
+use snapback::restore::{Lease, LeaseError, LeaseOptions, Predecessor, Tried};
 
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
@@ -19,6 +19,8 @@ pub(crate) struct Site<'a> {
     pub(crate) cluster: Cluster,
     pub(crate) identity: String,
     pub(crate) folder: PathBuf,
+    /// What the API server said it would take, to the plan that is shown.
+    pub(crate) tried: Tried,
 }
 
 impl<'a> Site<'a> {
@@ -30,7 +32,7 @@ impl<'a> Site<'a> {
             Failure::new(Exit::Usage, "there is no home folder to keep the journal in")
                 .hint("set XDG_STATE_HOME to a folder that outlives this process")
         })?;
-        Ok(Self { session, opened, cluster, identity, folder })
+        Ok(Self { session, opened, cluster, identity, folder, tried: Tried::default() })
     }
 
     /// Every transaction that the repository or this machine knows of, oldest first.

@@ -276,7 +276,8 @@ impl Site<'_> {
             format!("`{again}` goes on with it, `{again} --give-up` leaves it there for `snapback undo`"),
         );
         let wait = if consent.no_wait { Wait::Skip } else { Wait::Full };
-        let settings = Settings { extra: self.named()?, patience: PATIENCE, wait, parallel: PARALLEL };
+        let tried = self.tried.clone();
+        let settings = Settings { extra: self.named()?, patience: PATIENCE, wait, parallel: PARALLEL, tried };
         let shown = Shown::new(output);
         let driven = drive(&self.opened.repository, &cluster, &mut journal, &settings, &shown).await;
         drop(shown);

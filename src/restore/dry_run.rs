@@ -4,13 +4,16 @@
 //! changed, who would refuse it, or that nobody can tell. Source: `facts/apiserver-tried.md`, section Dry run: it finds
 //! no quota that several writes use up together, and no address that another Service has (`service_address`).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::Value;
 
 use crate::cluster::{ApiError, Cluster, ClusterError};
+use crate::store::ContentHash;
 
 use super::error::RestoreError;
 use super::object;
@@ -54,15 +57,32 @@ pub(super) enum Verdict {
     Unclear,
 }
 
+/// Requests that the API server said it would take, kept between plans of one command: the plan that was shown and that
+/// of the first round ask the same. A request is bound to its object's UID and resourceVersion, so the same bytes mean an
+/// object that nobody changed since. What it would refuse is not kept: that may be gone by the next plan.
+#[derive(Clone, Debug, Default)]
+pub struct Tried(Arc<Mutex<BTreeSet<ContentHash>>>);
+
+impl Tried {
+    fn has(&self, request: &ContentHash) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(request)
+    }
+
+    fn keep(&self, request: ContentHash) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(request);
+    }
+}
+
 /// Asks, and counts what takes long.
 pub(super) struct DryRuns<'a> {
     cluster: &'a Cluster,
+    tried: Tried,
     hung: AtomicUsize,
 }
 
 impl<'a> DryRuns<'a> {
-    pub(super) fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster, hung: AtomicUsize::new(0) }
+    pub(super) fn new(cluster: &'a Cluster, tried: Tried) -> Self {
+        Self { cluster, tried, hung: AtomicUsize::new(0) }
     }
 
     /// Tries an update.
@@ -97,11 +117,18 @@ impl<'a> DryRuns<'a> {
             return Ok(Answer::NotAsked);
         }
         let body = body.to_string().into_bytes();
+        let request = ContentHash::of(&[format!("{method} {url}\n").as_bytes(), &body].concat());
+        if self.tried.has(&request) {
+            return Ok(Answer::Taken);
+        }
         let mut attempt = 1;
         loop {
             let started = Instant::now();
             match self.cluster.send(method.clone(), &format!("{url}{DRY_RUN}"), Some(body.clone())).await {
-                Ok(_) => return Ok(Answer::Taken),
+                Ok(_) => {
+                    self.tried.keep(request);
+                    return Ok(Answer::Taken);
+                }
                 Err(ClusterError::Api(answer)) if answer.status == 429 && attempt < BUSY_ATTEMPTS => {
                     attempt += 1;
                     tokio::time::sleep(Duration::from_secs(answer.retry_after.unwrap_or(1))).await;

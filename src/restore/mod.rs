@@ -50,6 +50,7 @@ pub use address::TypeAddress;
 pub use applied::{Applied, Outcome, Step};
 pub use apply::{apply, apply_recorded};
 pub use comparison::Allowed;
+pub use dry_run::Tried;
 pub use error::RestoreError;
 pub use lease::{Guard, Lease, LeaseError, LeaseLost, LeaseOptions, Predecessor};
 pub use never_list::{NeverRule, Reach, never_list};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::snapshot::Selection;
 
+use super::dry_run::Tried;
 use super::quiesce::Holding;
 
 /// How a restore goes about its work.
@@ -24,6 +25,8 @@ pub struct RestoreOptions {
     pub holding: Holding,
     /// What becomes of types that were added since and have objects.
     pub added_types: AddedTypes,
+    /// What the API server said to an earlier plan.
+    pub tried: Tried,
 }
 
 /// What becomes of a CRD that the snapshot does not have.
@@ -47,6 +50,7 @@ impl RestoreOptions {
             running: false,
             holding: Holding::default(),
             added_types: AddedTypes::default(),
+            tried: Tried::default(),
         }
     }
 }

@@ -111,7 +111,7 @@ impl<'a> World<'a> {
             wanted,
             selection,
             doomed: Doomed::default(),
-            dry_runs: DryRuns::new(cluster),
+            dry_runs: DryRuns::new(cluster, options.tried.clone()),
             holding: &options.holding,
             force_kinds: &options.force_kinds,
             conversions: BTreeMap::new(),

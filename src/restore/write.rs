@@ -15,7 +15,7 @@ use super::added_types::check_unused;
 use super::address::is_crd;
 use super::apply::Run;
 use super::controller_owned::owns_status;
-use super::dry_run::{DryRuns, Verdict};
+use super::dry_run::{DryRuns, Tried, Verdict};
 use super::error::RestoreError;
 use super::judge::{Neighbours, judge};
 use super::object;
@@ -163,7 +163,7 @@ impl Run<'_> {
         }
         let (body, _) = self.target(action, place, wanted);
         let url = action.address.list_url(object::namespace(wanted));
-        let dry_runs = DryRuns::new(self.requests.cluster);
+        let dry_runs = DryRuns::new(self.requests.cluster, Tried::default());
         match dry_runs.create(&url, &create_body(&place.path, &body)).await? {
             // What is deleted makes room for itself.
             Verdict::Fine | Verdict::Refused(Refuser::Quota { .. }) => Ok(()),

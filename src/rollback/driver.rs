@@ -11,7 +11,7 @@ use crate::journal::{Event, Held, OpenJournal, Outcome, Reason, SnapshotName, To
 use crate::progress::{Progress, ProgressEvent};
 use crate::restore::quiesce::{Holding, Quiesce};
 use crate::restore::{
-    AddedTypes, Applied, Proof, RestoreOptions, RollbackScope, Wait, compare, never_list, prove, readable,
+    AddedTypes, Applied, Proof, RestoreOptions, RollbackScope, Tried, Wait, compare, never_list, prove, readable,
 };
 use crate::snapshot::Selection;
 use crate::store::{History, Repository, SnapshotTree};
@@ -53,6 +53,8 @@ pub struct Settings {
     pub wait: Wait,
     /// How many types are listed at once.
     pub parallel: usize,
+    /// What the API server said to the plan that was shown.
+    pub tried: Tried,
 }
 
 /// A transaction being driven.
@@ -187,6 +189,10 @@ impl Driver<'_> {
         let mut options = restore_options(selection, &state.begun().force);
         options.patience = self.settings.patience;
         options.holding = Holding::new(self.journal.transaction().as_str(), state.held());
+        // What a round failed at, and why, is asked anew by the next one.
+        if state.rounds() == 0 {
+            options.tried = self.settings.tried.clone();
+        }
         options
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use snapback::journal::{Begun, Event, JournalStore, OpenJournal, Purpose, SnapshotName, TransactionId, TwoCopies};
 use snapback::progress::Silent;
-use snapback::restore::Wait;
+use snapback::restore::{Tried, Wait};
 use snapback::rollback::{Report, RollbackError, Settings, drive};
 use snapback::store::backend::LocalBackend;
 use snapback::store::{Repository, Snapshot};
@@ -65,7 +65,9 @@ impl Case {
     }
 
     pub(super) async fn drive(&self, journal: &mut OpenJournal) -> Result<Report, RollbackError> {
-        let settings = Settings { extra: Vec::new(), patience: Duration::from_secs(60), wait: Wait::Skip, parallel: 4 };
+        let tried = Tried::default();
+        let settings =
+            Settings { extra: Vec::new(), patience: Duration::from_secs(60), wait: Wait::Skip, parallel: 4, tried };
         drive(&self.repository, &self.site.cluster, journal, &settings, &Silent).await
     }
 

@@ -7,6 +7,7 @@ mod half_way;
 mod helm;
 mod hop;
 mod kills;
+mod only_what_changed;
 mod outages;
 mod pairs;
 mod refusals;
