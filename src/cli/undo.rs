@@ -1,6 +1,6 @@
 //! `snapback undo`: back to what was there before the last rollback, restore or undo.
 
-use snapback::journal::{JournalError, Purpose, SnapshotName, read_journal};
+use snapback::journal::{JournalError, Purpose, Reason, SnapshotName, read_journal};
 use snapback::restore::RollbackScope;
 use snapback::rollback::ALLOW_HELM_UPGRADE;
 use snapback::store::Snapshot;
@@ -53,6 +53,13 @@ async fn last(site: &Site<'_>) -> Result<(SnapshotName, RollbackScope, Vec<Strin
         };
         let Some(state) = chain.state() else { continue };
         newest_saved = newest_saved.max(state.before().map(|before| before.number));
+        // Whoever gave one up before it changed anything and types `undo` means that one, and not one of long ago.
+        if state.rounds() == 0 && state.given_up() == Some(&Reason::Asked {}) {
+            let text = format!("transaction {} was given up before it changed anything", summary.transaction);
+            return Err(Failure::new(Exit::Refused, text).hint(
+                "there is nothing to undo; `snapback snapshots` lists what there is, and `snapback restore NUMBER` goes back to one of them",
+            ));
+        }
         // One that was given up before anything was stopped changed nothing.
         let Some(before) = state.before().filter(|_| state.rounds() > 0) else { continue };
         let scope = state.begun().scope.parse::<RollbackScope>();
