@@ -26,12 +26,7 @@ impl Site<'_> {
     /// A snapshot that cannot be relied on, or is not of this cluster, is no way back.
     pub(crate) async fn check(&self, purpose: Purpose, snapshot: &Snapshot) -> Result<(), Failure> {
         let number = snapshot.number;
-        if snapshot.body.cluster != self.identity {
-            let text = format!(
-                "snapshot #{number} is of another cluster (context `{}`), not of `{}`",
-                snapshot.body.context,
-                self.cluster.context()
-            );
+        if let Some(text) = self.of_another_cluster(snapshot) {
             return Err(Failure::new(Exit::Refused, text).hint("name the right cluster with --context"));
         }
         // What could not be read when an undo's snapshot was taken is left alone by the rounds.

@@ -1,7 +1,7 @@
 //! `snapback restore SNAPSHOT`: what a snapshot holds, or a part of it, is put back; nothing is held still meanwhile.
 
 use snapback::journal::{Begun, Purpose};
-use snapback::restore::{RestoreError, RollbackScope, never_list};
+use snapback::restore::{RollbackScope, check_rules, never_list};
 use snapback::rollback::HOLD_NOTHING;
 use snapback::store::Snapshot;
 
@@ -53,11 +53,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
             .hint("`snapback snapshots` lists what there is"));
     };
     check_cluster(&site, arguments, &snapshot)?;
-    for name in &arguments.force {
-        if never_list().iter().all(|rule| rule.name != name.as_str()) {
-            return Err(restore_failure(RestoreError::UnknownRule { name: name.clone() }));
-        }
-    }
+    check_rules(&arguments.force).map_err(restore_failure)?;
     let mut force = arguments.force.clone();
     force.push(HOLD_NOTHING.to_owned());
     consent.add_to(&mut force);
@@ -88,15 +84,7 @@ fn check_cluster(site: &Site<'_>, arguments: &RestoreArguments, snapshot: &Snaps
         return Err(Failure::new(Exit::Refused, format!("snapshot #{} holds no cluster", snapshot.number))
             .hint("`snapback snapshots` lists those that do"));
     }
-    if snapshot.body.cluster == site.identity {
-        return Ok(());
-    }
-    let text = format!(
-        "snapshot #{} is of another cluster (context `{}`), not of `{}`",
-        snapshot.number,
-        snapshot.body.context,
-        site.cluster.context()
-    );
+    let Some(text) = site.of_another_cluster(snapshot) else { return Ok(()) };
     if arguments.from_another_cluster {
         site.session.output.message(Prefix::Warning, &text);
         return Ok(());

@@ -1,7 +1,7 @@
 //! `snapback rollback [SNAPSHOT]`: the platform goes back to what it was before an upgrade.
 
 use snapback::journal::{Begun, Purpose};
-use snapback::restore::{RestoreError, RollbackScope, never_list};
+use snapback::restore::{RollbackScope, check_rules};
 use snapback::rollback::ReviewedPlan;
 use snapback::store::Snapshot;
 
@@ -56,9 +56,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
         }
         None => {
             let force = arguments.force.clone();
-            if let Some(name) = force.iter().find(|name| never_list().iter().all(|rule| rule.name != name.as_str())) {
-                return Err(restore_failure(RestoreError::UnknownRule { name: name.clone() }));
-            }
+            check_rules(&force).map_err(restore_failure)?;
             (arguments.scope.clone(), force)
         }
     };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use snapback::cluster::Cluster;
 use snapback::journal::{Held, Summary, TransactionId};
 use snapback::restore::{Lease, LeaseError, LeaseOptions, Predecessor, Tried};
+use snapback::store::Snapshot;
 
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
@@ -35,6 +36,18 @@ impl<'a> Site<'a> {
         Ok(Self { session, opened, cluster, identity, folder, tried: Tried::default() })
     }
 
+    /// Says so, if a snapshot was taken of another cluster.
+    pub(crate) fn of_another_cluster(&self, snapshot: &Snapshot) -> Option<String> {
+        (snapshot.body.cluster != self.identity).then(|| {
+            format!(
+                "snapshot #{} is of another cluster (context `{}`), not of `{}`",
+                snapshot.number,
+                snapshot.body.context,
+                self.cluster.context()
+            )
+        })
+    }
+
     /// Every transaction that the repository or this machine knows of, oldest first.
     pub(crate) async fn summaries(&self) -> Result<Vec<Summary>, Failure> {
         unfinished::summaries(&self.folder, &self.opened).await
@@ -42,7 +55,7 @@ impl<'a> Site<'a> {
 
     /// The transaction of this cluster that has to be finished first, if there is one.
     pub(crate) async fn unfinished(&self) -> Result<Option<Summary>, Failure> {
-        Ok(self.summaries().await?.into_iter().find(|summary| summary.may_be_unfinished(&self.identity)))
+        unfinished::find(&self.folder, &self.opened, &self.identity).await
     }
 
     /// What the configuration names to be held still.

@@ -14,6 +14,10 @@ use super::site::Site;
 use super::snapshot_name::BEFORE_RESTORE;
 use super::unfinished::journal_failure;
 
+/// What to do where there is nothing to undo.
+const OTHER_WAY: &str =
+    "`snapback snapshots` lists what there is, and `snapback restore NUMBER` goes back to one of them";
+
 /// Undoes the last transaction of this cluster, or goes on with an undo that was interrupted.
 pub(crate) async fn run(session: &Session<'_>, arguments: &UndoArguments) -> Result<Exit, Failure> {
     let site = Site::new(session, session.open_to_add().await?).await?;
@@ -56,9 +60,7 @@ async fn last(site: &Site<'_>) -> Result<(SnapshotName, RollbackScope, Vec<Strin
         // Whoever gave one up before it changed anything and types `undo` means that one, and not one of long ago.
         if state.rounds() == 0 && state.given_up() == Some(&Reason::Asked {}) {
             let text = format!("transaction {} was given up before it changed anything", summary.transaction);
-            return Err(Failure::new(Exit::Refused, text).hint(
-                "there is nothing to undo; `snapback snapshots` lists what there is, and `snapback restore NUMBER` goes back to one of them",
-            ));
+            return Err(Failure::new(Exit::Refused, text).hint(format!("there is nothing to undo; {OTHER_WAY}")));
         }
         // One that was given up before anything was stopped changed nothing.
         let Some(before) = state.before().filter(|_| state.rounds() > 0) else { continue };
@@ -68,8 +70,7 @@ async fn last(site: &Site<'_>) -> Result<(SnapshotName, RollbackScope, Vec<Strin
         return Ok((before.clone(), scope, state.begun().force.clone()));
     }
     refuse_a_gap(site, newest_saved)?;
-    Err(Failure::new(Exit::Refused, "there is no rollback or restore of this cluster to undo")
-        .hint("`snapback snapshots` lists what there is, and `snapback restore NUMBER` goes back to one of them"))
+    Err(Failure::new(Exit::Refused, "there is no rollback or restore of this cluster to undo").hint(OTHER_WAY))
 }
 
 /// Every transaction saves what was there first. Where such a snapshot is newer than all that the journals know of, the

@@ -23,6 +23,11 @@ pub(crate) async fn summaries(folder: &Path, opened: &Opened) -> Result<Vec<Summ
     list(folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(&error))
 }
 
+/// The transaction of a cluster that has to be finished first, if there is one.
+pub(crate) async fn find(folder: &Path, opened: &Opened, cluster: &str) -> Result<Option<Summary>, Failure> {
+    Ok(summaries(folder, opened).await?.into_iter().find(|summary| summary.may_be_unfinished(cluster)))
+}
+
 /// Refuses to take a snapshot of a cluster on which a transaction is not finished.
 pub(crate) async fn refuse_unfinished(
     session: &Session<'_>,
@@ -31,8 +36,8 @@ pub(crate) async fn refuse_unfinished(
 ) -> Result<(), Failure> {
     let Some(folder) = state::place("journals", opened.repository.id()) else { return Ok(()) };
     let identity = cluster.identity().await?;
-    match summaries(&folder, opened).await?.iter().find(|summary| summary.may_be_unfinished(&identity)) {
-        Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(unfinished)?)),
+    match find(&folder, opened, &identity).await? {
+        Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(&unfinished)?)),
         None => Ok(()),
     }
 }

@@ -86,6 +86,12 @@ pub(super) fn is_crd(path: &ObjectPath) -> bool {
     path.group == CRD_GROUP && path.resource == CRD_RESOURCE
 }
 
+/// Group and plural name of the type whose CRD lies there.
+pub(super) fn defined_type(path: &ObjectPath) -> Option<(String, String)> {
+    let (plural, group) = path.name.split_once('.').filter(|_| is_crd(path))?;
+    Some((group.to_owned(), plural.to_owned()))
+}
+
 /// Where in a snapshot the CRD of a type lies.
 pub(super) fn crd_path(group: &str, resource: &str) -> String {
     ObjectPath {

@@ -21,33 +21,18 @@ use super::error::RestoreError;
 use super::options::RestoreOptions;
 use super::plan::{Action, Operation, Plan};
 use super::requests::{Known, Requests, WriteError};
-use super::storage_versions::{StorageRecord, Unrecorded};
+use super::storage_versions::StorageRecord;
 
 /// Before each further round: at once, and then for what works with a delay (facts/apiserver-tried.md: a second for the
 /// bindings of policies; a quota is counted again by its controller).
 const AGAIN: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(5)];
 
-/// Does every action of the plan, wave by wave.
+/// Does every action of the plan, wave by wave, with each step of a type's conversion written down before it is taken.
 ///
 /// # Errors
-/// A snapshot cannot be read, or the cluster does not answer any more. What one object's write is refused for is part
-/// of the result.
+/// A snapshot cannot be read, the cluster does not answer any more, or a step could not be written down. What one
+/// object's write is refused for is part of the result.
 pub async fn apply(
-    cluster: &Cluster,
-    plan: &Plan,
-    live: &SnapshotTree,
-    wanted: &SnapshotTree,
-    options: &RestoreOptions,
-    progress: &dyn Progress,
-) -> Result<Applied, RestoreError> {
-    apply_recorded(cluster, plan, live, wanted, options, progress, &Unrecorded).await
-}
-
-/// The same, with each step of a type's conversion written down before it is taken.
-///
-/// # Errors
-/// As [`apply`]; and a step could not be written down.
-pub async fn apply_recorded(
     cluster: &Cluster,
     plan: &Plan,
     live: &SnapshotTree,

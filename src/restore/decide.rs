@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::snapshot::{Change, ObjectPath};
 use crate::store::ContentHash;
 
-use super::address::{TypeAddress, is_crd};
+use super::address::{TypeAddress, defined_type};
 use super::dry_run::Verdict;
 use super::error::RestoreError;
 use super::judge::judge;
@@ -78,9 +78,7 @@ impl Draft {
 
     /// The group and plural name of the type that this makes.
     pub(super) fn type_made(&self) -> Option<(String, String)> {
-        let (plural, group) =
-            self.object_path.name.split_once('.').filter(|_| is_crd(&self.object_path) && self.makes())?;
-        Some((group.to_owned(), plural.to_owned()))
+        defined_type(&self.object_path).filter(|_| self.makes())
     }
 
     /// The type whose objects go when this is done.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::snapshot::ObjectPath;
 use crate::store::TreeEntry;
 
-use super::address::{CRD_GROUP, CRD_RESOURCE, is_crd};
+use super::address::defined_type;
 use super::decide::{Decisions, Draft, owner_uids, owners_of};
 use super::error::RestoreError;
 use super::never_list::{Reach, covering};
@@ -46,16 +46,10 @@ pub(super) struct Dependents {
 impl Dependents {
     /// Objects that go with a CRD or a namespace.
     pub(super) fn inside(&self, path: &ObjectPath) -> u64 {
-        match (path.group.as_str(), path.resource.as_str()) {
-            ("", "namespaces") => self.by_namespace.get(&path.name).copied().unwrap_or_default(),
-            (CRD_GROUP, CRD_RESOURCE) => path
-                .name
-                .split_once('.')
-                .and_then(|(plural, group)| self.by_type.get(&(group.to_owned(), plural.to_owned())))
-                .copied()
-                .unwrap_or_default(),
-            _ => 0,
+        if path.group.is_empty() && path.resource == "namespaces" {
+            return self.by_namespace.get(&path.name).copied().unwrap_or_default();
         }
+        defined_type(path).and_then(|of| self.by_type.get(&of).copied()).unwrap_or_default()
     }
 }
 
@@ -101,13 +95,9 @@ pub(super) struct Going {
 impl Going {
     pub(super) fn of(drafts: &[Draft]) -> Self {
         let deleted = || drafts.iter().filter(|draft| matches!(draft.operation, Operation::Delete { .. }));
-        let of_crd = |draft: &Draft| {
-            let (plural, group) = draft.object_path.name.split_once('.').filter(|_| is_crd(&draft.object_path))?;
-            Some((group.to_owned(), plural.to_owned()))
-        };
         Self {
             paths: deleted().map(|draft| draft.path.clone()).collect(),
-            types: deleted().filter_map(of_crd).collect(),
+            types: deleted().filter_map(|draft| defined_type(&draft.object_path)).collect(),
         }
     }
 

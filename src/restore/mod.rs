@@ -48,12 +48,12 @@ mod write_recipe;
 
 pub use address::TypeAddress;
 pub use applied::{Applied, Outcome, Step};
-pub use apply::{apply, apply_recorded};
+pub use apply::apply;
 pub use comparison::Allowed;
 pub use dry_run::Tried;
 pub use error::RestoreError;
 pub use lease::{Guard, Lease, LeaseError, LeaseLost, LeaseOptions, Predecessor};
-pub use never_list::{NeverRule, Reach, never_list};
+pub use never_list::{NeverRule, Reach, check_rules, never_list};
 pub use options::{AddedTypes, RestoreOptions, Wait};
 pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipped};
 pub use planner::plan;

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use crate::snapshot::ObjectPath;
 
+use super::error::RestoreError;
+
 /// A rule of the never-list.
 #[derive(Clone, Copy, Debug)]
 pub struct NeverRule {
@@ -45,6 +47,17 @@ pub fn never_list() -> &'static [NeverRule] {
 /// The rule of that name.
 pub(super) fn rule(name: &str) -> Option<&'static NeverRule> {
     RULES.iter().find(|rule| rule.name == name)
+}
+
+/// Refuses names that are those of no rule.
+///
+/// # Errors
+/// The first of them.
+pub fn check_rules(names: &[String]) -> Result<(), RestoreError> {
+    match names.iter().find(|name| rule(name).is_none()) {
+        Some(name) => Err(RestoreError::UnknownRule { name: name.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// The first rule that covers the object and is not switched off.

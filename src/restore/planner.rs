@@ -42,9 +42,7 @@ pub async fn plan(
     options: &RestoreOptions,
     progress: &dyn Progress,
 ) -> Result<Plan, RestoreError> {
-    if let Some(name) = options.force_kinds.iter().find(|name| never_list::rule(name).is_none()) {
-        return Err(RestoreError::UnknownRule { name: name.clone() });
-    }
+    never_list::check_rules(&options.force_kinds)?;
     progress.report(ProgressEvent::Stage("comparing with the cluster".to_owned()));
     let mut world = World::load(cluster, live, wanted, options).await?;
     let mut changes = diff_trees(live, wanted, &world.selection).await?;

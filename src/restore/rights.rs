@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, ClusterError};
 use crate::snapshot::{ObjectPath, at_or_below};
 
-use super::address::is_crd;
+use super::address::defined_type;
 use super::controller_owned::owns_status;
 use super::dry_run::DRY_RUN;
 use super::error::RestoreError;
@@ -121,8 +121,7 @@ fn rights_of(action: &Action, path: &ObjectPath) -> Vec<Right> {
     if differs && action.address.has_status && !owns_status(path) {
         rights.push(right(Update, true));
     }
-    if let (Some((plural, group)), true) = (path.name.split_once('.'), is_crd(path) && verbs.contains(&Update)) {
-        let (group, resource) = (group.to_owned(), plural.to_owned());
+    if let Some((group, resource)) = defined_type(path).filter(|_| verbs.contains(&Update)) {
         let of_type =
             |verb| Right { group: group.clone(), resource: resource.clone(), of_status: false, namespace: None, verb };
         rights.push(of_type(List));

@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, ServedType, TypeOrigin, discover};
 use crate::snapshot::{ObjectPath, Selection, TypeNames, TypesDocument};
 use crate::store::{ContentHash, SnapshotTree};
 
-use super::address::{TypeAddress, crd_path, is_crd};
+use super::address::{TypeAddress, crd_path, defined_type};
 use super::dry_run::DryRuns;
 use super::error::RestoreError;
 use super::judge::{Neighbour, Neighbours};
@@ -125,8 +125,7 @@ impl<'a> World<'a> {
 
     /// The CRD at this path is that of a type which is brought to another storage version.
     pub(super) fn is_converted(&self, crd: &ObjectPath) -> bool {
-        let names = crd.name.split_once('.').filter(|_| is_crd(crd));
-        names.is_some_and(|(plural, group)| self.conversions.contains_key(&(group.to_owned(), plural.to_owned())))
+        defined_type(crd).is_some_and(|of| self.conversions.contains_key(&of))
     }
 
     pub(super) const fn kinds(&self) -> &Kinds {

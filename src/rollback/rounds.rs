@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::journal::{Event, Reason};
 use crate::progress::ProgressEvent;
 use crate::restore::helm::{Verdict, judge_plan};
-use crate::restore::{Plan, apply_recorded, comparable_versions, plan, readable};
+use crate::restore::{Plan, apply, comparable_versions, plan, readable};
 use crate::snapshot::{CaptureOptions, Selection, UnlistableType, capture_cluster};
 use crate::store::{ContentHash, SnapshotTree, SnapshotWriter};
 
@@ -63,7 +63,7 @@ impl Driver<'_> {
             let started = Instant::now();
             let record = Recorded::new(self.journal);
             let applied =
-                apply_recorded(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress, &record).await?;
+                apply(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress, &record).await?;
             waited_in_vain = started.elapsed() >= self.settings.patience;
             let failures: Vec<_> = applied.failures().cloned().collect();
             let (done, failed) = ((applied.steps.len() - failures.len()) as u64, failures.len() as u64);

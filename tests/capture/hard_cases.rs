@@ -5,8 +5,9 @@ use serde_json::json;
 use snapback::cluster::{Cluster, discover};
 use snapback::snapshot::{CaptureOptions, ObjectPath, RecordedOrigin, Scope, Selection, TypeState, canonical_object};
 
-use super::taking::{connect, crd, create, create_crd, only, soak, take, take_after, wait_until};
+use super::taking::{connect, crd, create, create_crd, only, take, take_after, wait_until};
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::sample::soak;
 use crate::harness::snapback::Snapback;
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";

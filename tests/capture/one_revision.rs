@@ -10,9 +10,10 @@ use snapback::snapshot::{CaptureError, CaptureOptions, capture_cluster};
 use snapback::store::SnapshotWriter;
 
 use super::list_answers::{ROLES, answer, goes_on};
-use super::taking::{Taken, connect, crd, create_crd, only, soak, take_after, wait_until};
+use super::taking::{Taken, connect, crd, create_crd, only, take_after, wait_until};
 use super::turns::{TYPES, Writer, is_one_state, plural, prepare, turn, turns_of, url};
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::sample::soak;
 
 const NAMESPACES: &str = "/api/v1/namespaces";
 

@@ -8,9 +8,10 @@ use snapback::progress::{Progress, ProgressEvent, Silent};
 use snapback::snapshot::{CaptureError, CaptureOptions, ClusterCapture, capture_cluster};
 use snapback::store::SnapshotWriter;
 
-use super::taking::{connect, crd, create, create_crd, soak, take};
+use super::taking::{connect, crd, create, create_crd, take};
 use crate::harness::control_plane::{ControlPlane, Options};
 use crate::harness::load_balancer::LoadBalancer;
+use crate::harness::sample::soak;
 use crate::harness::snapback::Snapback;
 
 const API_SERVER: &str = "kube-apiserver";

@@ -141,8 +141,3 @@ pub(super) async fn wait_until(mut look: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
-
-/// The full numbers are asked for.
-pub(super) fn soak() -> bool {
-    std::env::var_os("SNAPBACK_SOAK").is_some_and(|value| value == "1")
-}

@@ -4,8 +4,9 @@ use http::Method;
 use serde_json::json;
 use snapback::cluster::Cluster;
 
-use super::taking::{connect, crd, create, create_crd, soak, take, wait_until};
+use super::taking::{connect, crd, create, create_crd, take, wait_until};
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::sample::soak;
 use crate::harness::snapback::Snapback;
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::sample::soak;
 use crate::harness::snapback::Snapback;
 
 /// The last moments lie behind the end of a usual backup.
@@ -14,7 +15,7 @@ const PAST_THE_END: u32 = 110;
 
 #[test]
 fn a_backup_killed_at_any_moment_harms_nothing() {
-    let moments: u32 = if std::env::var_os("SNAPBACK_SOAK").is_some() { 50 } else { 5 };
+    let moments: u32 = if soak() { 50 } else { 5 };
     let cluster = ControlPlane::start(&Options::default().template("cozystack-500"));
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);

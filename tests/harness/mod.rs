@@ -9,6 +9,7 @@ pub mod https_stand_in;
 pub mod load_balancer;
 pub mod own_mounts;
 pub mod proxmox;
+pub mod sample;
 pub mod snapback;
 
 mod control_plane_test;

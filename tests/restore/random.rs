@@ -9,19 +9,18 @@ use snapback::restore::Wait;
 use super::accidents::{Chance, Stock, furnish, mutate};
 use super::site::{Site, actions};
 use crate::harness::control_plane::Options;
+use crate::harness::sample::seeds;
 
 /// Accidents in CI and in a soak.
 const SAMPLE: (u64, u64) = (4, 300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_is_put_back() {
-    let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
-    let first = std::env::var("SNAPBACK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
     let site = Site::start(Options::default().template("cozystack-500").controllers()).await;
     furnish(&site).await;
     let wanted = site.snapshot().await;
     let stock = Stock::read(&wanted).await;
-    for seed in first..first + if soak { SAMPLE.1 } else { SAMPLE.0 } {
+    for seed in seeds(SAMPLE) {
         let mut chance = Chance::new(seed);
         let count = 1 + chance.below(12);
         let mut story = Vec::new();

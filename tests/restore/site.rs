@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use snapback::cluster::{Cluster, ConnectOptions};
 use snapback::progress::{Progress, Silent};
 use snapback::restore::{
-    Applied, Operation, Outcome, Plan, Proof, RestoreError, RestoreOptions, Wait, apply, plan, prove,
+    Applied, Operation, Outcome, Plan, Proof, RestoreError, RestoreOptions, Unrecorded, Wait, apply, plan, prove,
 };
 use snapback::snapshot::{CaptureOptions, Scope, Selection, capture_cluster};
 use snapback::store::{SnapshotTree, SnapshotWriter};
@@ -121,7 +121,7 @@ impl Site {
         wanted: &SnapshotTree,
         progress: &dyn Progress,
     ) -> Result<Applied, RestoreError> {
-        apply(&self.cluster, plan, live, wanted, &self.options, progress).await
+        apply(&self.cluster, plan, live, wanted, &self.options, progress, &Unrecorded).await
     }
 
     /// The way back: nothing fails, nothing is unexplained, and a second plan is empty (I6).

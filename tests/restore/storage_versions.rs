@@ -1,7 +1,7 @@
 //! Upgrades that gave a type another storage version, undone.
 
 use serde_json::{Value, json};
-use snapback::restore::{AddedTypes, Allowed, Operation, SkipReason, StoragePlan};
+use snapback::restore::{AddedTypes, Allowed, Operation, SkipReason, StoragePlan, Unrecorded};
 
 use super::site::{Site, actions, essence};
 use super::storage_versions_type::{
@@ -224,7 +224,8 @@ async fn an_added_type_goes_only_when_nothing_goes_with_it_or_on_request(site: &
     assert_eq!(actions(&plan), [format!("delete {}", late.crd_path())]);
     late.post("v1", "tenant", "late", &json!({})).await;
     let silent = snapback::progress::Silent;
-    let applied = snapback::restore::apply(&site.cluster, &plan, &live, &wanted, &keeping, &silent).await.unwrap();
+    let applied =
+        snapback::restore::apply(&site.cluster, &plan, &live, &wanted, &keeping, &silent, &Unrecorded).await.unwrap();
     assert_eq!(applied.failures().count(), 1, "{:?}", applied.steps);
     assert!(site.get(&late.object_url("v1", "tenant", "late")).await.is_some());
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use snapback::journal::JournalError;
 use snapback::progress::Silent;
 use snapback::restore::{
-    Conversion, Milestone, RestoreOptions, StorageError, StorageRecord, StorageStep, Taken, apply_recorded,
+    Conversion, Milestone, RestoreOptions, StorageError, StorageRecord, StorageStep, Taken, apply,
 };
 use snapback::snapshot::Selection;
 
@@ -178,7 +178,7 @@ async fn killed_between_any_two_steps_or_made_unreadable_the_same_restore_run_ag
         assert_eq!(repaired, known, "{crd}");
     }
     let recorder = Recorder::default();
-    let applied = apply_recorded(&site.cluster, &plan, &live, &snapshot, &mine, &Silent, &recorder).await.unwrap();
+    let applied = apply(&site.cluster, &plan, &live, &snapshot, &mine, &Silent, &recorder).await.unwrap();
     assert_eq!(applied.failures().count(), 0, "{:#?}", applied.steps);
     let recorded = recorder.records.into_inner().unwrap();
     let of = |own: &Type<'_>| -> Vec<Milestone> {

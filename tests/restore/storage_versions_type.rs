@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Value, json};
 use snapback::progress::Silent;
-use snapback::restore::{Plan, Proof, RestoreOptions, Wait, apply, comparable_versions, plan, prove};
+use snapback::restore::{Plan, Proof, RestoreOptions, Unrecorded, Wait, apply, comparable_versions, plan, prove};
 use snapback::snapshot::{CaptureOptions, ClusterCapture, Scope, Selection, capture_cluster};
 use snapback::store::{SnapshotTree, SnapshotWriter};
 
@@ -166,7 +166,7 @@ pub(crate) async fn converge(site: &Site, wanted: &SnapshotTree, options: &Resto
     let mut plans = Vec::new();
     loop {
         let (live, plan) = plan_back(site, wanted, options).await;
-        let applied = apply(&site.cluster, &plan, &live, wanted, options, &Silent).await.unwrap();
+        let applied = apply(&site.cluster, &plan, &live, wanted, options, &Silent, &Unrecorded).await.unwrap();
         let failures: Vec<_> = applied.failures().collect();
         assert!(failures.is_empty(), "{failures:#?}");
         if plan.is_empty() {

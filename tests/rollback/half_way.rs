@@ -8,6 +8,7 @@ use snapback::rollback::RollbackError;
 use super::case::{Case, kinds};
 use super::kills::{check_installer, installed};
 use crate::harness::control_plane::Options;
+use crate::harness::sample::soak;
 use crate::journal::countdown::Side;
 use crate::restore::site::Site;
 use crate::restore::storage_versions_type::{GROUP, Type, open, version};
@@ -74,12 +75,11 @@ async fn killed_or_given_up_between_any_two_steps_a_type_ends_on_either_side() {
     assert_form(&own, &wanted, "without a kill").await;
     case.check("without a kill").await;
 
-    let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
     let every = STEPS.iter().flat_map(|step| [(*step, Side::Before), (*step, Side::After)]);
     // Before a record is after the effect of the one before it.
     let sample =
         [("union", Side::After), ("rewritten", Side::Before), ("narrowed", Side::After), ("crd-done", Side::Before)];
-    for (step, side) in every.filter(|kill| soak || sample.contains(kill)) {
+    for (step, side) in every.filter(|kill| soak() || sample.contains(kill)) {
         let what = format!("killed {side:?} `{step}`");
         upgrade(&own).await;
         let id = case.dies(at(step), side).await;

@@ -7,6 +7,7 @@ use snapback::journal::Outcome;
 
 use super::case::Case;
 use crate::harness::control_plane::Options;
+use crate::harness::sample::soak;
 use crate::journal::countdown::Side;
 use crate::restore::site::Site;
 
@@ -56,10 +57,9 @@ async fn killed_at_any_record_a_rollback_ends_as_if_it_had_lived() {
     case.check("without a kill").await;
     check_installer(&case.site, "without a kill").await;
 
-    let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
     // Record 0 is the decision: before it nothing was done. The last ones are seldom interesting.
     let all = (2..records).flat_map(|record| [(record, Side::Before), (record, Side::After)]);
-    let sample = all.enumerate().filter(|(number, _)| soak || number % 5 == 1).map(|(_, kill)| kill);
+    let sample = all.enumerate().filter(|(number, _)| soak() || number % 5 == 1).map(|(_, kill)| kill);
     for (record, side) in sample {
         let what = format!("killed {side:?} record {record} of {records}");
         accident(&case.site).await;

@@ -9,6 +9,7 @@ use rig::disturb::{DisturbOptions, disturb};
 use serde_json::{Value, json};
 
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::sample::{first_seed, soak};
 use crate::harness::snapback::Snapback;
 
 /// A template and how much of it is edited, added and deleted: in CI and in a soak.
@@ -20,9 +21,8 @@ const ALLOW: &str = "--allow-helm-upgrade";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_writes_what_changed_and_nothing_else() {
-    let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
-    let seed = std::env::var("SNAPBACK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
-    let (template, changed, extra, missing) = if soak { SOAK } else { SAMPLE };
+    let seed = first_seed();
+    let (template, changed, extra, missing) = if soak() { SOAK } else { SAMPLE };
     let options = Options::default().template(template).controllers();
     let cluster = tokio::task::spawn_blocking(move || ControlPlane::start(&options)).await.unwrap();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::sample::{seeds, soak};
 use crate::harness::snapback::{Run, Snapback};
 use crate::restore::accidents::Chance;
 
@@ -82,7 +83,7 @@ fn an_api_server_that_dies_is_waited_for_or_the_same_command_goes_on() {
     assert_eq!(code, 0, "{said}");
     check(&cluster, &snapback);
 
-    if std::env::var_os("SNAPBACK_SOAK").is_none() {
+    if !soak() {
         return;
     }
     // Away for longer than anybody waits (four minutes), and than the lease lasts.
@@ -102,8 +103,6 @@ fn an_api_server_that_dies_is_waited_for_or_the_same_command_goes_on() {
 
 #[test]
 fn killed_at_any_moment_the_same_command_ends_it() {
-    let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
-    let first = std::env::var("SNAPBACK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
     let (cluster, snapback) = upgraded();
     let rollback = ["rollback", "--yes", "--no-wait"];
     // How long one takes that lives.
@@ -111,7 +110,7 @@ fn killed_at_any_moment_the_same_command_ends_it() {
     snapback.ok(&rollback);
     let whole = u64::try_from(started.elapsed().as_millis()).unwrap();
     check(&cluster, &snapback);
-    for seed in first..first + if soak { 200 } else { 3 } {
+    for seed in seeds((3, 200)) {
         let mut chance = Chance::new(seed);
         cluster.apply(&maps(&format!("killed-{seed}")));
         // Now and then whoever goes on dies as well.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use snapback::snapshot::ObjectPath;
 
 use crate::harness::control_plane::Options;
+use crate::harness::sample::seeds;
 use crate::harness::snapback::Snapback;
 use crate::restore::accidents::{Chance, Stock, furnish, mutate};
 use crate::restore::site::Site;
@@ -37,8 +38,6 @@ const ALLOW: &str = "--allow-helm-upgrade";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_and_back_again_is_where_it_began() {
-    let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
-    let first = std::env::var("SNAPBACK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
     let site = Site::start(Options::default().template("cozystack-500").controllers()).await;
     furnish(&site).await;
     let stock = Stock::read(&site.snapshot().await).await;
@@ -47,7 +46,7 @@ async fn there_and_back_again_is_where_it_began() {
     snapback.ok(&["init"]);
     let b = settled(&site).await;
     snapback.ok(&["backup", "--label", "b"]);
-    for seed in first..first + if soak { SAMPLE.1 } else { SAMPLE.0 } {
+    for seed in seeds(SAMPLE) {
         let mut chance = Chance::new(seed);
         let mut story = Vec::new();
         for _ in 0..=chance.below(12) {

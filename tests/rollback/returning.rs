@@ -7,6 +7,7 @@ use snapback::journal::{Event, Outcome, Reason};
 use super::case::{Case, kinds};
 use super::kills::{check_installer, installed};
 use crate::harness::control_plane::Options;
+use crate::harness::sample::soak;
 use crate::journal::countdown::Side;
 use crate::restore::site::{Site, essence};
 use crate::restore::storage_versions_type::{GROUP, Type, dead_webhook, open, version};
@@ -105,9 +106,8 @@ async fn what_comes_back_and_is_not_answered_for_refuses_nothing_until_all_is_do
 
     // Killed between any two records.
     let all = kinds(&journal);
-    let soak = std::env::var_os("SNAPBACK_SOAK").is_some();
     let every = (2..all.len() - 1).flat_map(|record| [(record, Side::Before), (record, Side::After)]);
-    for (record, side) in every.enumerate().filter(|(number, _)| soak || number % 9 == 4).map(|(_, kill)| kill) {
+    for (record, side) in every.enumerate().filter(|(number, _)| soak() || number % 9 == 4).map(|(_, kill)| kill) {
         let what = format!("killed {side:?} record {record} ({})", all[record]);
         accident(site).await;
         let id = case.dies(record, side).await;

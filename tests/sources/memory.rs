@@ -7,6 +7,7 @@ use std::path::Path;
 use snapback::store::ContentHash;
 
 use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::sample::soak;
 use crate::harness::snapback::Snapback;
 
 /// etcd takes requests of up to 1.5 MiB.
@@ -14,7 +15,7 @@ const VALUE_BYTES: usize = 1_000_000;
 
 #[test]
 fn a_big_database_is_streamed_and_not_held() {
-    let values = if std::env::var_os("SNAPBACK_SOAK").is_some() { 200 } else { 60 };
+    let values = if soak() { 200 } else { 60 };
     let cluster = ControlPlane::start(&Options::default());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(fill(&cluster, values));

@@ -1,8 +1,9 @@
 //! Finds admission webhooks and APIServices whose backend is dead, or dies with what will be stopped.
 //!
 //! In: the live cluster, what will be held, and what the wanted snapshot brings back. Out: what has to be set aside
-//! before anything is planned, or is to come back set aside, each with the reason: a webhook that must answer and cannot makes the API server refuse every write it is asked about, dry runs
-//! too; an APIService whose server is away keeps every namespace from ending (`facts/apiserver-tried.md`). Reads only.
+//! before anything is planned, or is to come back set aside, each with the reason: a webhook that must answer and cannot
+//! makes the API server refuse every write it is asked about, dry runs too; an APIService whose server is away keeps every
+//! namespace from ending (`facts/apiserver-tried.md`). Reads only.
 //! What lies behind a URL, or behind a Service that is a name elsewhere, cannot be known and is not judged; nor is a
 //! backend that is ready by its EndpointSlices and does not answer, except where the API server says so itself.
 

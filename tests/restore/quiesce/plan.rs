@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use snapback::progress::Silent;
 use snapback::restore::quiesce::{HELD_BY, HELD_REPLICAS, Holding, Started, target};
-use snapback::restore::{Plan, RestoreOptions, Wait, apply, plan, prove};
+use snapback::restore::{Plan, RestoreOptions, Unrecorded, Wait, apply, plan, prove};
 use snapback::snapshot::Selection;
 use snapback::store::SnapshotTree;
 
@@ -49,7 +49,7 @@ impl Site {
         let fields = fields(&found, &format!("{FOLDER}/cozystack.json"));
         assert_eq!(fields, ["metadata.labels.new", "spec.template.metadata.labels.new"], "the hold is no difference");
 
-        let applied = apply(&self.cluster, &found, &live, &wanted, &holding(), &Silent).await.unwrap();
+        let applied = apply(&self.cluster, &found, &live, &wanted, &holding(), &Silent, &Unrecorded).await.unwrap();
         assert_eq!(applied.failures().count(), 0, "{:#?}", applied.steps);
         let proof = prove(&self.cluster, &applied, &wanted, &holding(), Wait::Skip, &Silent).await.unwrap();
         assert!(proof.holds(), "{:#?}", proof.unexplained);
