@@ -244,6 +244,14 @@ impl DiscoveryDocuments {
             .any(|known| known.resource.as_deref() == Some(resource))
     }
 
+    /// This resource is there at one version only.
+    pub(crate) fn has_one_version(&self, group: &str, resource: &str) -> bool {
+        let versions =
+            self.groups.iter().filter(|document| document.name == group).flat_map(|document| &document.versions);
+        let has_it = |known: &&APIResourceDiscovery| known.resource.as_deref() == Some(resource);
+        versions.flat_map(|(_, resources)| resources).filter(has_it).count() == 1
+    }
+
     /// Every group, version and resource with its verbs, for comparing two moments. What another API server answers
     /// for comes and goes with it and is left out.
     pub fn fingerprint(&self, services: &ApiServices) -> BTreeSet<String> {

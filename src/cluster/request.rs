@@ -5,7 +5,7 @@
 //! times.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, StatusCode, header};
@@ -137,11 +137,13 @@ impl Connection {
                 problem: error.to_string(),
             }
         })?;
+        let sent = Instant::now();
         let answer = self.client.send(request).await.map_err(|error| self.explain(call, &error.into()))?;
         self.answered.store(true, Ordering::Relaxed);
-        let status = answer.status();
+        let (status, answered) = (answer.status(), sent.elapsed());
         let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let body = self.body(call, answer.into_body()).await?;
+        tracing::trace!(method = %call.method, path = call.path(), %status, bytes = body.len(), ?answered, whole = ?sent.elapsed());
         if status.is_success() {
             return Ok(body);
         }

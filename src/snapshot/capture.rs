@@ -166,10 +166,9 @@ impl Attempt<'_> {
         let all_crds = early.clone().unwrap_or_else(|| Arc::new(self.options.selection.clone()));
         listing.add(vec![ListJob::whole(&crd_type)], &all_crds);
         let begun = early.map_or_else(Vec::new, |selection| {
-            let jobs = self.built_in_jobs(&census, first_types, &selection);
-            let begun = jobs.iter().map(|job| job.served.clone()).collect();
-            listing.add(jobs, &selection);
-            begun
+            let jobs = self.early_jobs(&census, first_types, &selection);
+            listing.add(jobs.clone(), &selection);
+            jobs
         });
         let crds = self.crds(&mut listing, &crd_type, &mut records).await?;
 
@@ -183,11 +182,18 @@ impl Attempt<'_> {
             records.push(remote_record(group, version, service));
         }
         listing.add(jobs, &selection);
-        while let Some(mut listed) = listing.next_type().await {
+        let mut early = begun.len();
+        while let Some(mut listed) = listing.next_type() {
             let (state, _) = self.write_type(&mut listed).await?;
-            if begun.contains(&listed.served) && !kept.contains(&listed.served) {
-                // Discovery, read again, has it otherwise: it is recorded already, or in the queue once more.
-                self.writer.discard(&folder(&listed.served));
+            let is_it = |other: &&ServedType| is_listed_alike(other, &listed.served);
+            if early > 0 {
+                early -= 1;
+                match kept.iter().find(is_it) {
+                    Some(served) => records.push(TypeRecord::new(served, state)),
+                    // The CRDs, or discovery read again, have it otherwise: it is recorded already, or in the queue once
+                    // more.
+                    None => self.writer.discard(&folder(&listed.served)),
+                }
             } else {
                 records.push(TypeRecord::new(&listed.served, state));
             }
@@ -219,7 +225,7 @@ impl Attempt<'_> {
         types: &[ServedType],
         selection: &Selection,
         lost: &[LostType],
-        begun: &[ServedType],
+        begun: &[ListJob],
         records: &mut Vec<TypeRecord>,
     ) -> Fates {
         let mut fates = Fates::default();
@@ -227,7 +233,7 @@ impl Attempt<'_> {
             match self.fate(served, selection, lost) {
                 Fate::Silent => {}
                 Fate::Recorded(state) => records.push(TypeRecord::new(served, state)),
-                Fate::Listed(_) if begun.contains(served) => fates.kept.push(served.clone()),
+                Fate::Listed(urls) if is_begun(begun, served, &urls) => fates.kept.push(served.clone()),
                 Fate::Listed(urls) => fates.jobs.push(ListJob { served: served.clone(), urls }),
             }
         }
@@ -274,11 +280,11 @@ impl Attempt<'_> {
         })
     }
 
-    /// What is listed of the types that no CRD defines.
-    fn built_in_jobs(&self, census: &Census, types: Vec<ServedType>, selection: &Selection) -> Vec<ListJob> {
+    /// What is listed of the types whose version no CRD decides about.
+    fn early_jobs(&self, census: &Census, types: Vec<ServedType>, selection: &Selection) -> Vec<ListJob> {
         let mut jobs = Vec::new();
         for served in types {
-            if census.is_built_in(&served)
+            if census.has_one_reading(&served)
                 && !served.defines_types()
                 && let Fate::Listed(urls) = self.fate(&served, selection, &[])
             {
@@ -296,7 +302,7 @@ impl Attempt<'_> {
         crd_type: &ServedType,
         records: &mut Vec<TypeRecord>,
     ) -> Result<Option<BTreeMap<String, CustomResourceDefinition>>, Lost> {
-        let Some(mut listed) = listing.next_type().await else { return Ok(None) };
+        let Some(mut listed) = listing.next_type() else { return Ok(None) };
         let (state, definitions) = self.write_type(&mut listed).await?;
         let captured = matches!(state, TypeState::Captured { .. });
         let selected = self.options.selection.may_include_type(&crd_type.group, &crd_type.resource);
@@ -314,8 +320,8 @@ impl Attempt<'_> {
         let mut definitions = Vec::new();
         loop {
             match listed.next().await {
-                Ok(Some(batch)) => {
-                    objects += self.write(batch.objects).await?;
+                Ok(Some(mut batch)) => {
+                    objects += self.write(std::mem::take(&mut batch.objects)).await?;
                     definitions.extend(batch.definitions);
                 }
                 Ok(None) => return Ok((TypeState::Captured { objects }, definitions)),
@@ -338,6 +344,15 @@ impl Attempt<'_> {
         self.progress.report(ProgressEvent::Done(count));
         Ok(count)
     }
+}
+
+/// A list of either gives the same objects: what else is known of the type comes from its CRD.
+fn is_listed_alike(one: &ServedType, other: &ServedType) -> bool {
+    (&one.group, &one.version, &one.resource, &one.kind) == (&other.group, &other.version, &other.resource, &other.kind)
+}
+
+fn is_begun(begun: &[ListJob], served: &ServedType, urls: &[String]) -> bool {
+    begun.iter().any(|job| is_listed_alike(&job.served, served) && job.urls == urls)
 }
 
 #[derive(Default)]

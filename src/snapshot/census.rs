@@ -134,9 +134,11 @@ impl Census {
         lost
     }
 
-    /// The API server brings this type itself: which version of it is read does not depend on any CRD.
-    pub(super) fn is_built_in(&self, served: &ServedType) -> bool {
+    /// Which version of this type is read does not depend on any CRD: the API server brings it itself, or there is only
+    /// one. Should the CRDs know better, it is listed once more.
+    pub(super) fn has_one_reading(&self, served: &ServedType) -> bool {
         self.services.built_in.contains(&(served.group.clone(), served.version.clone()))
+            || self.documents.has_one_version(&served.group, &served.resource)
     }
 
     /// Every type.

@@ -25,9 +25,11 @@ pub(super) fn url(n: usize) -> String {
     format!("/apis/test.snapback/v1/namespaces/default/{}", plural(n))
 }
 
-/// The twelve types with their objects.
+/// The twelve types with their objects. Every second one has two versions, so that a capture reads it when it has the CRDs,
+/// and the others beside them.
 pub(super) async fn prepare(cluster: &Cluster) {
-    let definitions: Vec<Value> = (0..TYPES).map(|n| crd(&plural(n), &["v1"])).collect();
+    let versions = |n: usize| if n % 2 == 0 { vec!["v1"] } else { vec!["v1", "v2"] };
+    let definitions: Vec<Value> = (0..TYPES).map(|n| crd(&plural(n), &versions(n))).collect();
     futures::future::join_all(definitions.iter().map(|definition| create_crd(cluster, definition))).await;
     for n in 0..TYPES {
         let object = json!({
