@@ -170,7 +170,13 @@ pub(crate) fn plan_document(plan: &Plan) -> Value {
         .iter()
         .map(|skipped| json!({"path": skipped.path, "reason": skipped.reason.to_string()}))
         .collect();
-    json!({"counts": plan.counts(), "actions": actions, "skipped": skipped, "explained": plan.explained})
+    json!({
+        "counts": plan.counts(),
+        "actions": actions,
+        "skipped": skipped,
+        "explained": plan.explained,
+        "finalizers": plan.finalizers,
+    })
 }
 
 /// Prints what could not be done and what was proven.

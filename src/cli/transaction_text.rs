@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use snapback::cluster::Cluster;
 use snapback::journal::{OpenJournal, Outcome, Purpose};
 use snapback::restore::helm::Verdict;
-use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started};
+use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started, held_answer_for};
 use snapback::restore::{Applied, Plan};
 use snapback::rollback::Report;
 
@@ -70,6 +70,7 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
     ));
     plan_text::plan(output, plan);
     helm::show(output, &preview.helm);
+    finalizers(output, plan, preview);
     if !plan.only_reports() {
         for dead in &preview.dead {
             let calls: Vec<String> = dead.calls.iter().map(ToString::to_string).collect();
@@ -99,6 +100,21 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
             names.join(", ")
         ));
         output.line(&format!("  (`snapback diff {} live` shows all of them)", snapshot.number));
+    }
+}
+
+/// What goes only when somebody takes its finalizers off, and who.
+fn finalizers(output: &Output, plan: &Plan, preview: &Preview) {
+    for (finalizer, paths) in &plan.finalizers {
+        let more = paths.len().saturating_sub(NAMED);
+        let names: Vec<String> = paths.iter().take(NAMED).map(|path| subject(path)).collect();
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let (names, finalizer) = (names.join(", "), printable(finalizer));
+        output.line(&if held_answer_for(&finalizer, preview.holds.iter().map(|hold| &hold.item)) {
+            format!("  | {names}{rest}: finalizer {finalizer} is taken off, since whoever would do so is held still")
+        } else {
+            format!("  ? {names}{rest}: gone only when its controller has taken finalizer {finalizer} off")
+        });
     }
 }
 

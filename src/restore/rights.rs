@@ -238,7 +238,17 @@ mod tests {
     fn needed(actions: Vec<Action>) -> Vec<String> {
         let hash = ContentHash::of(b"");
         let (scope, skipped, uids, tokens) = (String::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let plan = Plan { live: hash, wanted: hash, scope, actions, skipped, explained: 0, uids, tokens };
+        let plan = Plan {
+            live: hash,
+            wanted: hash,
+            scope,
+            actions,
+            skipped,
+            explained: 0,
+            uids,
+            tokens,
+            finalizers: BTreeMap::new(),
+        };
         let rights = needed_rights(&plan);
         let text = |right: &Right| {
             let status = if right.of_status { "/status" } else { "" };

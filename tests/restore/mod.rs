@@ -7,6 +7,7 @@ pub(crate) mod accidents;
 mod addresses;
 mod changes;
 mod dry_run;
+mod finalizers;
 mod hard_objects;
 mod helm;
 mod hostile;
