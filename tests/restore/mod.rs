@@ -19,6 +19,7 @@ mod owners;
 mod quiesce;
 mod random;
 mod refusals;
+mod requests;
 pub(crate) mod site;
 mod storage_versions;
 mod storage_versions_load;
