@@ -180,13 +180,13 @@ pub(crate) struct DiffArguments {
     /// The snapshot after [default: live]
     #[arg(value_name = "B")]
     pub(crate) second: Option<String>,
-    /// Show noise too: uid, creationTimestamp, resourceVersion, generation, managedFields, status
+    /// Show noise too: uid, creationTimestamp, resourceVersion, generation, managedFields, status; and what a restore never touches
     #[arg(long)]
     pub(crate) all_fields: bool,
     /// Show what is secret
     #[arg(long)]
     pub(crate) reveal: bool,
-    /// Exit with 1 when there are differences
+    /// Exit with 1 when there are differences (noise, and what a restore never touches, count with --all-fields)
     #[arg(long)]
     pub(crate) exit_code: bool,
 }
