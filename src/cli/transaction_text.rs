@@ -9,6 +9,7 @@ use snapback::restore::helm::Verdict;
 use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started, held_answer_for};
 use snapback::restore::{Applied, Plan};
 use snapback::rollback::Report;
+use snapback::snapshot::Selection;
 
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
@@ -36,6 +37,8 @@ pub(crate) struct Preview {
     pub(crate) helm: Vec<Verdict>,
     /// Types that one of both sides could not read: they are left alone.
     pub(crate) unreadable: Vec<String>,
+    /// What was asked for. A plan may act on more: on the volume of a claim that comes back, say.
+    pub(crate) selected: Selection,
 }
 
 /// `rollback`, `undo` or `restore`, in a sentence and as the command of a JSON document.
@@ -68,7 +71,7 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
         cluster.context(),
         intended.scope,
     ));
-    plan_text::plan(output, plan);
+    plan_text::plan(output, plan, &preview.selected);
     helm::show(output, &preview.helm);
     finalizers(output, plan, preview);
     if !plan.only_reports() {
@@ -137,7 +140,7 @@ pub(crate) fn preview_document(intended: &Intended, cluster: &Cluster, plan: &Pl
         "snapshot": document(&intended.snapshot),
         "context": cluster.context(),
         "scope": intended.scope.to_string(),
-        "plan": plan_text::plan_document(plan),
+        "plan": plan_text::plan_document(plan, &preview.selected),
         "helm": helm::document(&preview.helm),
         "heldStill": holds,
         "setAside": dead,
