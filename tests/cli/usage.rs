@@ -116,4 +116,16 @@ fn completions_and_manual_pages_are_made() {
     snapback.ok(&["man", "pages"]);
     let page = std::fs::read_to_string(snapback.home().join("pages/snapback-completions.1")).unwrap();
     assert!(page.contains("completion script"), "{page}");
+    // Commands of a command have theirs, as the page of that command says.
+    let page = |name: &str| std::fs::read_to_string(snapback.home().join("pages").join(name)).unwrap();
+    for (name, text) in [("prepare", "recovery kit"), ("restore", "data folder")] {
+        assert!(
+            page("snapback-etcd.1").contains(&format!("snapback\\-etcd\\-{name}(1)")),
+            "{}",
+            page("snapback-etcd.1")
+        );
+        let own = page(&format!("snapback-etcd-{name}.1"));
+        assert!(own.contains(&format!(".TH snapback-etcd-{name} 1")) && own.contains(text), "{own}");
+        assert!(own.contains("\\-\\-etcdutl") && !own.contains("\\-\\-only"), "{own}");
+    }
 }
