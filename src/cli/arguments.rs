@@ -138,7 +138,7 @@ macro_rules! interrupted {
             "` is typed again; it does not ask once more, since it was agreed to. Until then `backup` and whatever else \
              would change the cluster are refused. `",
             $command,
-            " --give-up` ends it instead: what was stopped runs again, the rest stays as it is by then, and `snapback undo` \
+            " --give-up` ends it instead: whatever was stopped runs again, the rest stays as it is by then, and `snapback undo` \
              goes back."
         )
     };
