@@ -5,7 +5,9 @@ use snapback::journal::Outcome;
 
 use super::case::Case;
 use super::kills::{check_installer, installed};
-use crate::harness::control_plane::Options;
+use crate::harness::control_plane::{ControlPlane, Options};
+use crate::harness::fighting::BOUND;
+use crate::harness::snapback::Snapback;
 use crate::restore::site::Site;
 
 /// The one of Flux: in the small CozyStack helm-controller puts it on each HelmRelease.
@@ -76,4 +78,34 @@ async fn a_namespace_that_waits_for_a_held_controller_goes_and_comes_back() {
     assert_eq!(report.outcome, Some(Outcome::Done {}), "{report:#?}");
     assert!(report.rounds.iter().all(|round| round.failures.is_empty()), "{:#?}", report.rounds);
     case.check("after the type came back").await;
+}
+
+#[test]
+fn a_namespace_whose_helm_controller_was_stopped_before_it_was_deleted_comes_back() {
+    let cluster = ControlPlane::start(&Options::default().fighting());
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup", "--label", "pre-upgrade"]);
+    let [_, _, helm_controller] = BOUND;
+    let releases = || {
+        let mut names: Vec<String> = cluster
+            .list("helmreleases")
+            .iter()
+            .map(|release| format!("{} {}", release["metadata"]["namespace"], release["metadata"]["name"]))
+            .collect();
+        names.sort();
+        names
+    };
+    let before = releases();
+    assert!(before.iter().any(|name| name.starts_with("\"cozy-metallb\" ")), "{before:?}");
+    cluster.scale(helm_controller, 0);
+    cluster.kubectl(&["delete", "namespace", "cozy-metallb", "--wait=false"]);
+
+    let rollback = ["rollback", "--scope", "namespace=cozy-metallb", "--yes", "--no-wait"];
+    let run = snapback.run(&rollback);
+    assert_eq!(run.code, 0, "{}", run.all());
+    assert!(run.stdout.contains("finalizer finalizers.fluxcd.io is taken off, since"), "{}", run.stdout);
+    assert_eq!(releases(), before);
+    let again = snapback.run(&["rollback", "--scope", "namespace=cozy-metallb", "--dry-run"]);
+    assert!(again.stdout.ends_with("nothing to do: everything in this scope is as it was\n"), "{}", again.all());
 }
