@@ -107,7 +107,7 @@ const GROUPS: [&str; 17] = [
 ];
 
 /// The same for types. Claims and volumes are left alone, since one that is deleted does not come back bound by itself.
-const TYPES: [(&str, &str); 15] = [
+const TYPES: [(&str, &str); 27] = [
     ("", "componentstatuses"),
     ("", "endpoints"),
     ("", "events"),
@@ -117,12 +117,24 @@ const TYPES: [(&str, &str); 15] = [
     ("", "persistentvolumes"),
     ("", "pods"),
     ("", "serviceaccounts"),
+    ("acme.cert-manager.io", "challenges"),
+    ("acme.cert-manager.io", "orders"),
     ("apps", "controllerrevisions"),
     ("apps", "replicasets"),
     ("batch", "jobs"),
+    ("cert-manager.io", "certificaterequests"),
     ("networking.k8s.io", "ipaddresses"),
     ("networking.k8s.io", "servicecidrs"),
     ("storage.k8s.io", "csinodes"),
+    ("velero.io", "backups"),
+    ("velero.io", "datadownloads"),
+    ("velero.io", "datauploads"),
+    ("velero.io", "deletebackuprequests"),
+    ("velero.io", "downloadrequests"),
+    ("velero.io", "podvolumebackups"),
+    ("velero.io", "podvolumerestores"),
+    ("velero.io", "restores"),
+    ("velero.io", "serverstatusrequests"),
 ];
 
 /// Edits, adds and deletes objects.

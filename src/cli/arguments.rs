@@ -37,7 +37,8 @@ pub(crate) struct Everywhere {
     /// Use this kubeconfig [default: $KUBECONFIG, else ~/.kube/config]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Take only what matches: a glob on snapshot paths, or TYPE[.GROUP][/NAMESPACE[/NAME]]; may be repeated
+    /// Take only what matches: a glob on snapshot paths, or TYPE[.GROUP][/NAMESPACE[/NAME]], where TYPE is a plural, a
+    /// kind or a short name, such as hr or cm; may be repeated
     #[arg(long, global = true, value_name = "PATTERN")]
     pub(crate) only: Vec<String>,
     /// Leave out what matches, as in --only; may be repeated
@@ -77,7 +78,7 @@ pub(crate) enum Command {
     Restore(RestoreArguments),
     /// Put the platform back as it was before an upgrade, even while it fights back
     Rollback(RollbackArguments),
-    /// Go back to what was there before the last rollback, or undo
+    /// Go back to what was there before the last rollback, restore or undo
     Undo(UndoArguments),
     /// Write a snapshot's objects as YAML that kubectl applies
     Export(ExportArguments),
@@ -117,11 +118,39 @@ impl Command {
     }
 }
 
-/// The list in the help of every command that takes a snapshot's name.
-const NAMES: &str = "\
+macro_rules! names {
+    () => {
+        "\
 A snapshot is named by its number (42 or #42), the beginning of its id, its label, `latest` (the newest of this cluster; \
 what a restore took by itself, `before-restore`, does not count) or `latest~2` (the second before it). `live` is the \
-cluster as it is now.";
+cluster as it is now."
+    };
+}
+
+/// The list in the help of every command that takes a snapshot's name.
+const NAMES: &str = names!();
+
+macro_rules! interrupted {
+    ($command:literal) => {
+        concat!(
+            "One that was interrupted, in whatever way, goes on when `",
+            $command,
+            "` is typed again; it does not ask once more, since it was agreed to. Until then `backup` and whatever else \
+             would change the cluster are refused. `",
+            $command,
+            " --give-up` ends it instead: whatever was stopped runs again, the rest stays as it is by then, and `snapback undo` \
+             goes back."
+        )
+    };
+}
+
+/// What else the help of `restore` says.
+const RESTORE_NOTES: &str = concat!(
+    "A snapshot of what is there now is taken first, and every step is in a journal. ",
+    interrupted!("snapback restore"),
+    "\n\n",
+    names!()
+);
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
@@ -180,13 +209,13 @@ pub(crate) struct DiffArguments {
     /// The snapshot after [default: live]
     #[arg(value_name = "B")]
     pub(crate) second: Option<String>,
-    /// Show noise too: uid, creationTimestamp, resourceVersion, generation, managedFields, status
+    /// Show noise too: uid, creationTimestamp, resourceVersion, generation, managedFields, status; and what a restore never touches
     #[arg(long)]
     pub(crate) all_fields: bool,
     /// Show what is secret
     #[arg(long)]
     pub(crate) reveal: bool,
-    /// Exit with 1 when there are differences
+    /// Exit with 1 when there are differences (noise, and what a restore never touches, count with --all-fields)
     #[arg(long)]
     pub(crate) exit_code: bool,
 }
@@ -224,7 +253,7 @@ pub(crate) enum LevelName {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = NAMES)]
+#[command(after_help = RESTORE_NOTES)]
 pub(crate) struct RestoreArguments {
     /// The snapshot [default: that of a restore that was interrupted]
     pub(crate) snapshot: Option<String>,
@@ -245,10 +274,13 @@ pub(crate) struct RestoreArguments {
 }
 
 /// What else the help of `rollback` says.
-const ROLLBACK_NOTES: &str = "\
+const ROLLBACK_NOTES: &str = concat!(
+    "\
 The snapshot is verified first. Then whatever would undo the rollback is stopped from the top down (CozyStack's installer \
 or operator, Flux, Cluster API), the cluster is brought to the snapshot, and what was stopped runs again as it was. Every \
-step is in a journal: a rollback that was interrupted, in whatever way, goes on when it is started again.";
+step is in a journal. ",
+    interrupted!("snapback rollback")
+);
 
 #[derive(Debug, Args)]
 #[command(after_help = ROLLBACK_NOTES)]
@@ -261,7 +293,7 @@ pub(crate) struct RollbackArguments {
     /// Touch what a rule of the never-list covers all the same; may be repeated
     #[arg(long, value_name = "RULE")]
     pub(crate) force: Vec<String>,
-    /// Write the plan into this file, to be reviewed; change nothing
+    /// Write the plan into this new file, to be reviewed (docs/plan-format.md); change nothing
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "plan")]
     pub(crate) plan_out: Option<PathBuf>,
     /// Do what the plan in this file says, and refuse when that has become something else
@@ -272,10 +304,13 @@ pub(crate) struct RollbackArguments {
 }
 
 /// What else the help of `undo` says.
-const UNDO_NOTES: &str = "\
+const UNDO_NOTES: &str = concat!(
+    "\
 It goes back to the snapshot that the last rollback, restore or undo took before it changed anything, in the same scope, so \
-that a second undo is a redo. While a rollback or a restore is unfinished it refuses: `snapback \
-rollback` (or `restore`) finishes that one first, or gives it up with --give-up.";
+that a second undo is a redo. While a rollback or a restore is unfinished it refuses: `snapback rollback` (or `restore`) \
+finishes that one first, or gives it up with --give-up. ",
+    interrupted!("snapback undo")
+);
 
 #[derive(Debug, Args)]
 #[command(after_help = UNDO_NOTES)]

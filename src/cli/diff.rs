@@ -1,6 +1,6 @@
 //! `snapback diff A [B]`: what changed from A to B, as a change review. Without B: from A to the cluster as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use snapback::snapshot::diff_trees;
@@ -33,11 +33,11 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &DiffArguments) -> Res
         reviewed.push(review::review(change, &before.tree, &after.tree, arguments.reveal).await?);
     }
     comparison.warn(session.output, "not compared, because one side could not be read");
-    let differences = reviewed.iter().any(|change| arguments.all_fields || !change.is_noise());
+    let differences = reviewed.iter().any(|change| arguments.all_fields || !change.is_folded());
     if session.output.is_json() {
         let changes: Vec<Value> = reviewed
             .iter()
-            .filter(|change| arguments.all_fields || !change.is_noise())
+            .filter(|change| arguments.all_fields || !change.is_folded())
             .map(|change| change.document(arguments.all_fields))
             .collect();
         session.output.json(
@@ -62,6 +62,7 @@ struct Summary {
     changed: u64,
     removed: u64,
     noise_only: u64,
+    never_list: u64,
 }
 
 impl Summary {
@@ -69,6 +70,7 @@ impl Summary {
         changes.iter().fold(Self::default(), |mut summary, change| {
             *match change.verb {
                 _ if change.is_noise() => &mut summary.noise_only,
+                _ if change.untouched.is_some() => &mut summary.never_list,
                 Verb::Added => &mut summary.added,
                 Verb::Changed => &mut summary.changed,
                 Verb::Removed => &mut summary.removed,
@@ -78,14 +80,20 @@ impl Summary {
     }
 
     fn document(self) -> Value {
-        json!({"added": self.added, "changed": self.changed, "removed": self.removed, "noiseOnly": self.noise_only})
+        json!({
+            "added": self.added,
+            "changed": self.changed,
+            "removed": self.removed,
+            "noiseOnly": self.noise_only,
+            "neverList": self.never_list,
+        })
     }
 }
 
 /// Prints the review, by namespace and kind.
 fn print(output: &Output, changes: &[Reviewed], all_fields: bool) {
     let mut groups: BTreeMap<(u8, String), Vec<&Reviewed>> = BTreeMap::new();
-    for change in changes.iter().filter(|change| all_fields || !change.is_noise()) {
+    for change in changes.iter().filter(|change| all_fields || !change.is_folded()) {
         let group = match (&change.object, change.namespace()) {
             (None, _) => (2, "beside the cluster".to_owned()),
             (Some(_), None) => (0, "cluster-wide".to_owned()),
@@ -105,7 +113,7 @@ fn print(output: &Output, changes: &[Reviewed], all_fields: bool) {
         output.line("");
     }
     let summary = Summary::of(changes);
-    let Summary { added, changed, removed, noise_only } = summary;
+    let Summary { added, changed, removed, noise_only, never_list } = summary;
     if added + changed + removed == 0 {
         output.line("no differences");
     } else {
@@ -113,13 +121,24 @@ fn print(output: &Output, changes: &[Reviewed], all_fields: bool) {
         let words: Vec<String> = numbers.map(|(number, word)| format!("{} {word}", table::thousands(number))).to_vec();
         output.line(&words.join(", "));
     }
+    let hint = if all_fields { "" } else { "; --all-fields shows them" };
     if noise_only > 0 {
-        let objects = table::count(noise_only, "object");
-        let hint = if all_fields { "" } else { "; --all-fields shows them" };
+        let objects = differing(noise_only);
         output.line(&format!(
-            "{objects} differ in noise only (uid, times, resourceVersion, generation, managedFields, status){hint}"
+            "{objects} in noise only (uid, times, resourceVersion, generation, managedFields, status){hint}"
         ));
     }
+    if never_list > 0 {
+        let objects = differing(never_list);
+        let rules: BTreeSet<&str> = changes.iter().filter_map(|change| Some(change.untouched?.name)).collect();
+        let rules: Vec<&str> = rules.into_iter().collect();
+        output.line(&format!("{objects} that a restore never touches ({}){hint}", rules.join(", ")));
+    }
+}
+
+/// `1 object differs`, `2 objects differ`.
+fn differing(objects: u64) -> String {
+    format!("{} {}", table::count(objects, "object"), if objects == 1 { "differs" } else { "differ" })
 }
 
 fn print_change(output: &Output, change: &Reviewed, all_fields: bool) {

@@ -1,4 +1,5 @@
-//! `snapback man [FOLDER]`: the manual, one page a command in a folder, or the first page on standard output.
+//! `snapback man [FOLDER]`: the manual, one page a command in a folder, commands of commands included, or the first page on
+//! standard output.
 
 use std::fs;
 
@@ -21,19 +22,22 @@ pub(crate) fn run(arguments: &ManArguments, output: &Output) -> Result<Exit, Fai
     let failed = |what: String, error: &std::io::Error| Failure::new(Exit::Failed, what).caused_by(error);
     fs::create_dir_all(folder)
         .map_err(|error| failed(format!("cannot make the folder `{}`", folder.display()), &error))?;
-    let mut pages = vec![("snapback".to_owned(), root.clone())];
-    pages.extend(
-        root.get_subcommands()
-            .filter(|command| command.get_name() != "help")
-            .map(|command| (format!("snapback-{}", command.get_name()), command.clone())),
-    );
-    for (name, command) in pages {
+    for (name, command) in pages(&root, "snapback") {
         let path = folder.join(format!("{name}.1"));
         let page = page(command, &name)?;
         fs::write(&path, page).map_err(|error| failed(format!("cannot write `{}`", path.display()), &error))?;
         output.line(&path.display().to_string());
     }
     Ok(Exit::Done)
+}
+
+/// A command's page and those of its own commands, each under the name that clap gives it.
+fn pages(command: &Command, name: &str) -> Vec<(String, Command)> {
+    let mut all = vec![(name.to_owned(), command.clone())];
+    for own in command.get_subcommands().filter(|own| own.get_name() != "help") {
+        all.extend(pages(own, &format!("{name}-{}", own.get_name())));
+    }
+    all
 }
 
 fn page(command: Command, name: &str) -> Result<Vec<u8>, Failure> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use snapback::restore::{Applied, Difference, NeverRule, Operation, Outcome, Plan, Proof, Reach};
-use snapback::snapshot::{ObjectPath, is_noise};
+use snapback::snapshot::{ObjectPath, Selection, is_noise};
 use snapback::store::decode_name;
 
 use super::field_text::printable;
@@ -25,8 +25,8 @@ pub(crate) fn subject(path: &str) -> String {
     printable(&format!("{kind} {name}"))
 }
 
-/// Prints a plan: the counts, every dangerous line, the rest, and what is left alone with the reasons.
-pub(crate) fn plan(output: &Output, plan: &Plan) {
+/// Prints a plan of what was selected: the counts, every dangerous line, the rest, and what is left alone with the reasons.
+pub(crate) fn plan(output: &Output, plan: &Plan, selected: &Selection) {
     let counts = plan.counts();
     let words: Vec<String> = [
         (counts.create, "create"),
@@ -53,6 +53,7 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
     let lines: Vec<String> = harmless
         .map(|action| {
             let unchecked = if action.unchecked { " *" } else { "" };
+            let along = if selected.includes_path(&action.path) { "" } else { along(&action.operation) };
             let line = match &action.operation {
                 Operation::Create { after_gone: true } => {
                     format!("  + {} when the old one is gone", subject(&action.path))
@@ -74,7 +75,7 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
                 }
                 Operation::Recreate { .. } | Operation::Delete { .. } => format!("  ! {}", subject(&action.path)),
             };
-            printable(&(line + unchecked))
+            printable(&(line + along + unchecked))
         })
         .collect();
     limited(output, &lines);
@@ -87,6 +88,15 @@ pub(crate) fn plan(output: &Output, plan: &Plan) {
     if plan.explained > 0 {
         let objects = table::count(plan.explained, "object");
         output.line(&format!("not counted: {objects} with no other difference than a cluster makes by itself"));
+    }
+}
+
+/// Why a plan acts on something that was not selected.
+const fn along(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Release { .. } | Operation::Readopt { .. } => " (not selected itself, its owner is)",
+        // Nothing but the volumes of claims that come back.
+        _ => " (not selected itself, but its claim, which comes back)",
     }
 }
 
@@ -133,12 +143,13 @@ fn limited(output: &Output, lines: &[String]) {
     }
     let more = lines.len().saturating_sub(SHOWN);
     if more > 0 {
-        output.line(&format!("  and {} more; --output json has them all", table::thousands(more as u64)));
+        let more = table::thousands(more as u64);
+        output.line(&format!("  and {more} more; the same command with --dry-run --output json prints all of them"));
     }
 }
 
 /// A plan as JSON.
-pub(crate) fn plan_document(plan: &Plan) -> Value {
+pub(crate) fn plan_document(plan: &Plan, selected: &Selection) -> Value {
     let dangers = plan.dangers();
     let actions: Vec<Value> = plan
         .actions
@@ -157,6 +168,7 @@ pub(crate) fn plan_document(plan: &Plan) -> Value {
             json!({
                 "path": action.path,
                 "action": action.operation.verb(),
+                "selected": selected.includes_path(&action.path),
                 "fields": fields,
                 "danger": danger,
                 "storage": storage,
@@ -170,7 +182,13 @@ pub(crate) fn plan_document(plan: &Plan) -> Value {
         .iter()
         .map(|skipped| json!({"path": skipped.path, "reason": skipped.reason.to_string()}))
         .collect();
-    json!({"counts": plan.counts(), "actions": actions, "skipped": skipped, "explained": plan.explained})
+    json!({
+        "counts": plan.counts(),
+        "actions": actions,
+        "skipped": skipped,
+        "explained": plan.explained,
+        "finalizers": plan.finalizers,
+    })
 }
 
 /// Prints what could not be done and what was proven.

@@ -88,13 +88,14 @@ impl Site<'_> {
         };
         refuse_marks(&live, &wanted, &marks, intended.snapshot.number).await?;
         let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
-        let mut options = restore_options(scope.within(readable), &intended.force);
+        let mut options = restore_options(scope.clone().within(readable), &intended.force);
         options.tried = self.tried.clone();
         let shown = Shown::new(session.output);
         let plan = plan(&self.cluster, &live, &wanted, &options, &shown).await.map_err(restore_failure)?;
         drop(shown);
         preview.helm = judge_plan(&live, &wanted, &plan).await.map_err(restore_failure)?;
         preview.unreadable = unreadable;
+        preview.selected = scope;
         Ok((plan, preview))
     }
 }

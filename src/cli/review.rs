@@ -1,6 +1,7 @@
 //! A comparison as a change review: what each change means, with what is secret masked and noise told apart.
 
 use serde_json::{Value, json};
+use snapback::restore::{NeverRule, Reach, never_list};
 use snapback::snapshot::{Change, ObjectPath, field_changes, is_noise};
 use snapback::store::{SnapshotTree, TreeEntry, decode_name};
 
@@ -48,12 +49,19 @@ pub(crate) struct Reviewed {
     pub(crate) before: Option<u64>,
     /// Bytes on the second side.
     pub(crate) after: Option<u64>,
+    /// The rule of the never-list by which a restore leaves it alone, as it is on either side.
+    pub(crate) untouched: Option<&'static NeverRule>,
 }
 
 impl Reviewed {
     /// Nothing but what changes by itself is different.
     pub(crate) fn is_noise(&self) -> bool {
         self.verb == Verb::Changed && !self.fields.is_empty() && self.fields.iter().all(|field| field.noise)
+    }
+
+    /// It is left out unless all is wanted: nothing but noise, or what a restore never touches.
+    pub(crate) fn is_folded(&self) -> bool {
+        self.is_noise() || self.untouched.is_some()
     }
 
     /// Namespace, or `None` for what has none.
@@ -83,6 +91,7 @@ impl Reviewed {
             "namespace": self.namespace(),
             "name": object.map(|object| &object.name),
             "noiseOnly": self.is_noise(),
+            "neverList": self.untouched.map(|rule| rule.name),
             "bytesBefore": self.before,
             "bytesAfter": self.after,
             "fields": fields,
@@ -117,6 +126,8 @@ pub(crate) async fn review(
         (Some(place), Some(old), Some(new)) => shown_fields(place, old, new, reveal),
         _ => Vec::new(),
     };
+    let sides = [&old, &new].map(Option::as_ref);
+    let untouched = object.as_ref().and_then(|place| untouched(place, sides.into_iter().flatten()));
     Ok(Reviewed {
         path: change.path.split('/').map(decode_name).collect::<Vec<_>>().join("/"),
         object,
@@ -125,7 +136,14 @@ pub(crate) async fn review(
         fields,
         before: change.before.as_ref().map(|entry| entry.size),
         after: change.after.as_ref().map(|entry| entry.size),
+        untouched,
     })
+}
+
+/// The rule by which a restore would not touch it, whichever of the two sides it went back to.
+fn untouched<'a>(place: &ObjectPath, mut sides: impl Iterator<Item = &'a Value> + Clone) -> Option<&'static NeverRule> {
+    let mut rules = never_list().iter().filter(|rule| rule.reach == Reach::Untouched);
+    rules.find(|rule| sides.clone().all(|side| rule.matches(place, side))).filter(|_| sides.next().is_some())
 }
 
 /// The changed fields of two versions of an object.

@@ -18,6 +18,9 @@ use super::snapshots::when;
 
 /// Rolls back, shows what that would do, or goes on with a rollback that was interrupted.
 pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) -> Result<Exit, Failure> {
+    if let Some(path) = &arguments.plan_out {
+        check_free(path)?;
+    }
     let site = Site::new(session, session.open_to_add().await?).await?;
     let consent = &arguments.consent;
     if let Some(unfinished) = site.unfinished().await? {
@@ -29,7 +32,11 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RollbackArguments) ->
             (None, Some(plan)) => read_plan(plan).map(|plan| Some((plan.wanted.number, plan.scope)))?,
             (None, None) => None,
         };
-        let means = |begun: &Begun| named.is_none_or(|named| named == (begun.wanted.number, begun.scope.clone()));
+        // Whoever wants a plan wants nothing changed.
+        let means = |begun: &Begun| {
+            arguments.plan_out.is_none()
+                && named.is_none_or(|named| named == (begun.wanted.number, begun.scope.clone()))
+        };
         return site.go_on(&unfinished, Purpose::Rollback, means, consent).await;
     }
     consent.refuse_to_give_up()?;
@@ -99,6 +106,16 @@ fn pre_upgrade(site: &Site<'_>) -> Result<Snapshot, Failure> {
     Err(failure
         .hint("`snapback snapshots` lists what there is, and `snapback rollback NUMBER` goes back to one of them")
         .hint(format!("before an upgrade, `snapback backup --label {PRE_UPGRADE}` takes one")))
+}
+
+/// Reading a cluster takes a while: that a plan has no place is said before.
+fn check_free(path: &std::path::Path) -> Result<(), Failure> {
+    // A link that leads nowhere is in the way, too.
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let text = format!("`{}` is there already, and a plan is not written over another file", path.display());
+    Err(Failure::new(Exit::Refused, text).hint("name a new file, or remove that one"))
 }
 
 fn read_plan(path: &std::path::Path) -> Result<ReviewedPlan, Failure> {

@@ -63,7 +63,9 @@ impl SnapshotName {
 /// The snapshot that a number, an id or a label names.
 pub(crate) fn find<'s>(snapshots: &'s [Snapshot], text: &str) -> Result<&'s Snapshot, Failure> {
     let digits = text.strip_prefix('#').unwrap_or(text);
+    // `+4` may be a label.
     if let Ok(number) = digits.parse::<u64>()
+        && !digits.starts_with('+')
         && let Some(found) = snapshots.iter().find(|snapshot| snapshot.number == number)
     {
         return Ok(found);

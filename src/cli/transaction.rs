@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use snapback::journal::{
     Begun, Event, OpenJournal, Outcome, Phase, Purpose, Reason, SnapshotName, Summary, Todo, TransactionId, TwoCopies,
 };
-use snapback::restore::{Lease, LeaseOptions, Plan, Predecessor, RollbackScope, Wait, needed_rights, quiesce};
+use snapback::restore::{
+    Lease, LeaseOptions, Plan, Predecessor, RollbackScope, Wait, finalizer_rights, needed_rights, quiesce,
+};
 use snapback::rollback::{HOLD_NOTHING, LOSE_FIELDS, Report, ReviewedPlan, Settings, abandon, agreed, drive};
 use snapback::store::ContentHash;
 
@@ -123,6 +125,8 @@ impl Site<'_> {
         }
         let held = preview.dead.iter().map(|dead| &dead.item).chain(preview.holds.iter().map(|hold| &hold.item));
         let mut needed = needed_rights(&plan);
+        let stopped: Vec<_> = preview.holds.iter().map(|hold| hold.item.clone()).collect();
+        needed.extend(finalizer_rights(&plan, &stopped));
         let lease = LeaseOptions::default();
         needed.extend(if intended.agrees_to(HOLD_NOTHING) {
             quiesce::lease_rights(&lease)

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use snapback::cluster::Cluster;
 use snapback::journal::{OpenJournal, Outcome, Purpose};
 use snapback::restore::helm::Verdict;
-use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started};
+use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started, held_answer_for};
 use snapback::restore::{Applied, Plan};
 use snapback::rollback::Report;
+use snapback::snapshot::Selection;
 
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
@@ -36,6 +37,8 @@ pub(crate) struct Preview {
     pub(crate) helm: Vec<Verdict>,
     /// Types that one of both sides could not read: they are left alone.
     pub(crate) unreadable: Vec<String>,
+    /// What was asked for. A plan may act on more: on the volume of a claim that comes back, say.
+    pub(crate) selected: Selection,
 }
 
 /// `rollback`, `undo` or `restore`, in a sentence and as the command of a JSON document.
@@ -68,8 +71,9 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
         cluster.context(),
         intended.scope,
     ));
-    plan_text::plan(output, plan);
+    plan_text::plan(output, plan, &preview.selected);
     helm::show(output, &preview.helm);
+    finalizers(output, plan, preview);
     if !plan.only_reports() {
         for dead in &preview.dead {
             let calls: Vec<String> = dead.calls.iter().map(ToString::to_string).collect();
@@ -102,6 +106,21 @@ pub(crate) fn preview(output: &Output, intended: &Intended, cluster: &Cluster, p
     }
 }
 
+/// What goes only when somebody takes its finalizers off, and who.
+fn finalizers(output: &Output, plan: &Plan, preview: &Preview) {
+    for (finalizer, paths) in &plan.finalizers {
+        let more = paths.len().saturating_sub(NAMED);
+        let names: Vec<String> = paths.iter().take(NAMED).map(|path| subject(path)).collect();
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let (names, finalizer) = (names.join(", "), printable(finalizer));
+        output.line(&if held_answer_for(&finalizer, preview.holds.iter().map(|hold| &hold.item)) {
+            format!("  | {names}{rest}: finalizer {finalizer} is taken off, since whoever would do so is held still")
+        } else {
+            format!("  ? {names}{rest}: gone only when its controller has taken finalizer {finalizer} off")
+        });
+    }
+}
+
 /// The same as JSON.
 pub(crate) fn preview_document(intended: &Intended, cluster: &Cluster, plan: &Plan, preview: &Preview) -> Value {
     let holds: Vec<Value> = preview
@@ -121,7 +140,7 @@ pub(crate) fn preview_document(intended: &Intended, cluster: &Cluster, plan: &Pl
         "snapshot": document(&intended.snapshot),
         "context": cluster.context(),
         "scope": intended.scope.to_string(),
-        "plan": plan_text::plan_document(plan),
+        "plan": plan_text::plan_document(plan, &preview.selected),
         "helm": helm::document(&preview.helm),
         "heldStill": holds,
         "setAside": dead,

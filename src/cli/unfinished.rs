@@ -9,7 +9,7 @@ use snapback::cluster::{Cluster, ClusterError};
 use snapback::journal::{Begun, Event, JournalError, Summary, TransactionId, list};
 use snapback::restore::RestoreError;
 use snapback::restore::quiesce::QuiesceError;
-use snapback::rollback::RollbackError;
+use snapback::rollback::{HOLD_NOTHING, RollbackError};
 
 use super::error::Failure;
 use super::exit::Exit;
@@ -56,7 +56,14 @@ pub(crate) fn beginning(unfinished: &Summary) -> Result<Begun, Failure> {
 pub(crate) fn not_finished(session: &Session<'_>, transaction: &TransactionId, begun: &Begun) -> Failure {
     let (what, command) = (text::purpose(begun.purpose), text::command(begun.purpose));
     let text = format!("the {what} to snapshot {} (transaction {transaction}) is not finished", begun.wanted);
-    Failure::new(Exit::Refused, text).hint(format!("`{command}{}` finishes it", session.place_options()))
+    let again = format!("{command}{}", session.place_options());
+    let ending = match begun.force.iter().any(|name| name == HOLD_NOTHING) {
+        true => "leaves the cluster as it is by then",
+        false => "starts what was stopped and leaves the rest as it is by then",
+    };
+    Failure::new(Exit::Refused, text)
+        .hint(format!("`{again}` finishes it, without asking again"))
+        .hint(format!("`{again} --give-up` {ending}; `snapback undo` then goes back"))
 }
 
 /// What is wrong with a journal, and what to do.

@@ -120,13 +120,20 @@ const NOT_BROUGHT_BACK: &str = "\
 
 ";
 
+/// Each command as Talos documents it: docs.siderolabs.com, "Disaster Recovery" (the same page of 1.3 to 1.13; before:
+/// talos.dev, advanced/disaster-recovery). It also says that nodes of the type `init` cannot be recovered so, and that
+/// `bootstrap` prints the revision that it found in the file.
 fn talos(text: &mut String, facts: &Facts<'_>) {
     let addresses = addresses(facts.site);
-    text.push_str(
+    let _ = write!(
+        text,
         "On one machine with `talosctl` and this folder. `reset` wipes `/var` of a control plane node, and with it what\n\
-         pods keep there on the host; disks of their own are left alone.\n\n\
-         1. Stop etcd on **every** control plane node. Each reboots:\n\n```sh\n",
+         pods keep there on the host; disks of their own, and the machine's configuration, are left alone.\n\n\
+         Before the first step: the type of each has to be `controlplane`. One of the type `init` cannot be recovered so:\n\
+         `talosctl edit mc --mode=staged` changes it, and a reboot.\n\n```sh\ntalosctl -n {} get machinetype\n```\n\n",
+        addresses.join(",")
     );
+    text.push_str("1. Stop etcd on **every** control plane node. Each reboots:\n\n```sh\n");
     for address in &addresses {
         let _ =
             writeln!(text, "talosctl -n {address} reset --graceful=false --reboot --system-labels-to-wipe=EPHEMERAL");
@@ -139,8 +146,9 @@ fn talos(text: &mut String, facts: &Facts<'_>) {
     let _ = write!(
         text,
         "```\n\n3. On **one** of them; the others join by themselves:\n\n```sh\n\
-         talosctl -n {first} bootstrap --recover-from=./{AHEAD_NAME}\n\
-         talosctl -n {first} etcd members\n```\n\n"
+         talosctl -n {first} bootstrap --recover-from=./{AHEAD_NAME}    # prints revision {}\n\
+         talosctl -n {first} etcd members\n```\n\n",
+        facts.kit.revision_ahead
     );
     if !facts.kit.hashed {
         let _ = write!(
@@ -150,15 +158,26 @@ fn talos(text: &mut String, facts: &Facts<'_>) {
     }
 }
 
+/// The order is that of kubernetes.io, "Operating etcd clusters for Kubernetes" (Restoring an etcd cluster): all API servers
+/// stop, every member is restored, all start; and the kubelet is started anew. `etcdutl` as etcd.io, "Disaster recovery"
+/// (v3.6), has it: all members from one file, with the same `--initial-cluster`; its data folder must be new or empty. Name,
+/// addresses and folder are what kubeadm gives etcd (kubernetes v1.37, cmd/kubeadm/app/phases/etcd/local.go), unless its
+/// configuration says otherwise, so they are compared. `crictl`: cri-tools, docs/crictl.md; a tenant's own etcd may have a
+/// container of that name on the same machine, hence the namespace, by the label that every kubelet sets.
 fn kubeadm(text: &mut String, site: &Site) {
     let none = [ControlPlaneNode { name: "NAME".to_owned(), address: std::net::Ipv4Addr::UNSPECIFIED.into() }];
     let nodes = if site.nodes.is_empty() { &none[..] } else { &site.nodes };
     let members: Vec<String> = nodes.iter().map(|node| format!("{}={}", node.name, peer_url(node))).collect();
     text.push_str(
         "Copy this folder to every control plane node, with an `etcdutl` of the version of its etcd.\n\n\
+         Before the first step, on each: what its etcd is started with has to be what stands in step 2. Where it is not (a\n\
+         configuration of kubeadm may say otherwise), take what is printed here, also for the folder in steps 1 and 2. Where\n\
+         there is no `etcd.yaml`, etcd runs elsewhere, and this page is not for it.\n\n\
+         ```sh\ngrep -E -- '--(name|data-dir|initial-advertise-peer-urls)=' /etc/kubernetes/manifests/etcd.yaml\n```\n\n\
          1. On **every** control plane node, before the next step on any, stop the control plane and put etcd's data aside:\n\n\
          ```sh\nmkdir /root/manifests.aside && mv /etc/kubernetes/manifests/*.yaml /root/manifests.aside/\n\
-         crictl ps --name 'etcd|kube-apiserver' --quiet    # until it prints nothing\n\
+         until ids=$(crictl ps --name '^(etcd|kube-apiserver)$' --label io.kubernetes.pod.namespace=kube-system --quiet) \\\n  \
+         && [ -z \"$ids\" ]; do sleep 2; done\n\
          mv /var/lib/etcd /var/lib/etcd.before\n```\n\n2. On each, its own data folder:\n\n",
     );
     for node in nodes {
@@ -213,4 +232,123 @@ fn peer_url(node: &ControlPlaneNode) -> String {
 
 fn second(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ControlPlaneNode, Facts, Installation, Kit, LiveRevision, Site, runbook};
+    use crate::store::{ContentHash, Snapshot, SnapshotBody};
+
+    /// The steps of a runbook for two nodes.
+    fn steps(installation: Installation) -> String {
+        let body = SnapshotBody {
+            series: ContentHash::of(b""),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            cluster: "uid".to_owned(),
+            context: String::new(),
+            revision: 7,
+            root: ContentHash::of(b""),
+            label: String::new(),
+            scope: String::new(),
+            sources: Vec::new(),
+            complete: true,
+            objects: 0,
+            types: 0,
+            bytes: 0,
+            kubernetes: String::new(),
+            tool: String::new(),
+        };
+        let id = ContentHash::of(b"");
+        let snapshot = Snapshot { number: 42, id, parent: None, packs: Vec::new(), body };
+        let node =
+            |name: &str, address: &str| ControlPlaneNode { name: name.to_owned(), address: address.parse().unwrap() };
+        let site = Site { installation, nodes: vec![node("a", "10.0.0.11"), node("b", "10.0.0.12")] };
+        let kit = Kit { installation, revision: 7, revision_ahead: 1_000_000_007, hashed: true };
+        let (live, now) = (LiveRevision::Silent, jiff::Timestamp::UNIX_EPOCH);
+        let text = runbook(&Facts { snapshot: &snapshot, site: &site, kit: &kit, live: &live, now });
+        let (_, steps) = text.split_once("Read all of them before.\n\n").unwrap();
+        steps.split_once("## Afterwards").unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn talos_is_recovered_as_its_documentation_says() {
+        insta::assert_snapshot!(steps(Installation::Talos), @r#"
+        On one machine with `talosctl` and this folder. `reset` wipes `/var` of a control plane node, and with it what
+        pods keep there on the host; disks of their own, and the machine's configuration, are left alone.
+
+        Before the first step: the type of each has to be `controlplane`. One of the type `init` cannot be recovered so:
+        `talosctl edit mc --mode=staged` changes it, and a reboot.
+
+        ```sh
+        talosctl -n 10.0.0.11,10.0.0.12 get machinetype
+        ```
+
+        1. Stop etcd on **every** control plane node. Each reboots:
+
+        ```sh
+        talosctl -n 10.0.0.11 reset --graceful=false --reboot --system-labels-to-wipe=EPHEMERAL
+        talosctl -n 10.0.0.12 reset --graceful=false --reboot --system-labels-to-wipe=EPHEMERAL
+        ```
+
+        2. Wait until etcd of each is `Preparing`:
+
+        ```sh
+        talosctl -n 10.0.0.11 service etcd
+        talosctl -n 10.0.0.12 service etcd
+        ```
+
+        3. On **one** of them; the others join by themselves:
+
+        ```sh
+        talosctl -n 10.0.0.11 bootstrap --recover-from=./etcd-moved-ahead.db    # prints revision 1000000007
+        talosctl -n 10.0.0.11 etcd members
+        ```
+        "#);
+    }
+
+    #[test]
+    fn kubeadm_is_recovered_as_its_documentation_says() {
+        insta::assert_snapshot!(steps(Installation::Kubeadm), @r#"
+        Copy this folder to every control plane node, with an `etcdutl` of the version of its etcd.
+
+        Before the first step, on each: what its etcd is started with has to be what stands in step 2. Where it is not (a
+        configuration of kubeadm may say otherwise), take what is printed here, also for the folder in steps 1 and 2. Where
+        there is no `etcd.yaml`, etcd runs elsewhere, and this page is not for it.
+
+        ```sh
+        grep -E -- '--(name|data-dir|initial-advertise-peer-urls)=' /etc/kubernetes/manifests/etcd.yaml
+        ```
+
+        1. On **every** control plane node, before the next step on any, stop the control plane and put etcd's data aside:
+
+        ```sh
+        mkdir /root/manifests.aside && mv /etc/kubernetes/manifests/*.yaml /root/manifests.aside/
+        until ids=$(crictl ps --name '^(etcd|kube-apiserver)$' --label io.kubernetes.pod.namespace=kube-system --quiet) \
+          && [ -z "$ids" ]; do sleep 2; done
+        mv /var/lib/etcd /var/lib/etcd.before
+        ```
+
+        2. On each, its own data folder:
+
+        ```sh
+        # on a
+        etcdutl snapshot restore etcd-moved-ahead.db --data-dir /var/lib/etcd --name a \
+          --initial-advertise-peer-urls https://10.0.0.11:2380 \
+          --initial-cluster a=https://10.0.0.11:2380,b=https://10.0.0.12:2380
+        ```
+
+        ```sh
+        # on b
+        etcdutl snapshot restore etcd-moved-ahead.db --data-dir /var/lib/etcd --name b \
+          --initial-advertise-peer-urls https://10.0.0.12:2380 \
+          --initial-cluster a=https://10.0.0.11:2380,b=https://10.0.0.12:2380
+        ```
+
+        3. On **every** control plane node, start it again:
+
+        ```sh
+        mv /root/manifests.aside/*.yaml /etc/kubernetes/manifests/ && systemctl restart kubelet
+        ```
+        "#);
+    }
 }

@@ -1,6 +1,6 @@
 //! What applying a plan did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -17,6 +17,9 @@ pub struct Applied {
     pub references_mapped: u64,
     /// Requests that changed something.
     pub writes: u64,
+    /// What was waited for in vain, for the options of the next round.
+    #[serde(skip)]
+    pub in_vain: BTreeSet<String>,
 }
 
 /// An action and how it ended.

@@ -45,7 +45,8 @@ pub async fn apply(
     progress.report(ProgressEvent::Expect(plan.actions.len() as u64));
     let requests = Requests::new(cluster, options.patience, progress);
     let coming = plan.actions.iter().flat_map(|action| action.replaces.iter().cloned()).collect();
-    let state = State { uids: plan.uids.clone(), coming, ..State::default() };
+    let in_vain = options.in_vain.clone();
+    let state = State { uids: plan.uids.clone(), coming, in_vain, ..State::default() };
     let run = Run { requests, live, wanted, options, progress, record, state: Mutex::new(state) };
 
     let mut outcomes: Vec<Option<Outcome>> = vec![None; plan.actions.len()];
@@ -70,6 +71,7 @@ pub async fn apply(
         steps: plan.actions.iter().zip(outcomes).map(step).collect(),
         uids: state.uids,
         references_mapped: state.mapped,
+        in_vain: state.in_vain,
         writes: requests.writes.load(Ordering::Relaxed),
     })
 }
@@ -86,6 +88,8 @@ pub(super) struct State {
     /// Objects that this run made and has not brought to what they should be yet.
     pub(super) made: BTreeMap<String, Known>,
     pub(super) mapped: u64,
+    /// What objects that did not go waited for, here or in an earlier round.
+    pub(super) in_vain: BTreeSet<String>,
     failed: BTreeSet<String>,
 }
 

@@ -17,7 +17,9 @@ mod controller_owned;
 mod decide;
 mod dependents;
 mod dry_run;
+mod ending;
 mod error;
+mod finalizers;
 pub mod helm;
 mod judge;
 mod lease;
@@ -61,7 +63,7 @@ pub use proof::{Difference, Explained, Proof, Unexplained};
 pub use prove::{compare, prove};
 pub use recorded_types::readable;
 pub use refuser::Refuser;
-pub use rights::{Right, RightVerb, denied_rights, needed_rights};
+pub use rights::{Right, RightVerb, denied_rights, finalizer_rights, needed_rights};
 pub use scope::{RollbackScope, UnknownScope, changed_outside};
 pub use storage_versions::{
     BrokenRule, Conversion, Milestone, ObjectLoss, RefusedObject, Rewritten, Step as StorageStep, StorageError,

@@ -2,6 +2,11 @@
 //!
 //! Closed: a kind that is not here is restored. Sources: `facts/apiserver-tried.md` (objects with a will of their own)
 //! and the reconcile loops of kube-apiserver, kube-controller-manager, Cilium, LINSTOR, Cluster API and KubeVirt.
+//!
+//! Beyond the list that this began with: requests that would run again. Velero 1.18 works on whatever is new of theirs
+//! (`pkg/controller`: each phase that is empty or `New`), never restores Backups and Restores itself, makes Backups from
+//! its storage, and deletes a Restore's files with its object. cert-manager 1.21 asks the ACME server for every Order and
+//! Challenge without a URL in its status (`pkg/controller/acmeorders`, `acmechallenges`), which the status only follows.
 
 use serde_json::Value;
 
@@ -83,7 +88,7 @@ const fn never_deleted(
     NeverRule { name, covers, reason, reach: Reach::NeverDeleted, matches }
 }
 
-static RULES: [NeverRule; 28] = [
+static RULES: [NeverRule; 31] = [
     untouched("events", "Events", "they report what happened and expire by themselves", |path, _| {
         is(path, "", "events") || is(path, "events.k8s.io", "events")
     }),
@@ -202,6 +207,39 @@ static RULES: [NeverRule; 28] = [
     untouched("finished-jobs", "Jobs that finished", "made anew they would run a second time", |path, object| {
         is(path, "batch", "jobs") && finished(object)
     }),
+    untouched(
+        "velero-requests",
+        "Velero's DeleteBackupRequests, DownloadRequests and ServerStatusRequests",
+        "made anew they would be carried out again, and one of them deletes a backup with its data",
+        |path, _| {
+            path.group == "velero.io"
+                && matches!(
+                    path.resource.as_str(),
+                    "deletebackuprequests" | "downloadrequests" | "serverstatusrequests"
+                )
+        },
+    ),
+    untouched(
+        "velero-runs",
+        "Velero's Backups and Restores, and their PodVolumeBackups, PodVolumeRestores, DataUploads and DataDownloads",
+        "one that had not begun would run again, even onto volumes; what they tell of lies in Velero's storage",
+        |path, _| {
+            path.group == "velero.io"
+                && matches!(
+                    path.resource.as_str(),
+                    "backups" | "restores" | "podvolumebackups" | "podvolumerestores" | "datauploads" | "datadownloads"
+                )
+        },
+    ),
+    untouched(
+        "certificate-requests",
+        "cert-manager's CertificateRequests, Orders and Challenges",
+        "made anew they would ask the issuer again, and ACME servers limit how often; a Certificate makes them as it needs them",
+        |path, _| {
+            is(path, "cert-manager.io", "certificaterequests")
+                || path.group == "acme.cert-manager.io" && matches!(path.resource.as_str(), "orders" | "challenges")
+        },
+    ),
     untouched(
         "automanaged-apiservices",
         "APIServices of built-in types and CRDs",
@@ -359,6 +397,9 @@ mod tests {
             ("machines", "infrastructure.cluster.x-k8s.io/proxmoxmachines/a/b", json!({})),
             ("virtualmachineinstances", "kubevirt.io/virtualmachineinstances/a/b", json!({})),
             ("finished-jobs", "batch/jobs/a/b", done()),
+            ("velero-requests", "velero.io/deletebackuprequests/a/b", json!({})),
+            ("velero-runs", "velero.io/datadownloads/a/b", json!({})),
+            ("certificate-requests", "acme.cert-manager.io/challenges/a/b", json!({})),
             (
                 "automanaged-apiservices",
                 "apiregistration.k8s.io/apiservices/_/b",
@@ -411,6 +452,21 @@ mod tests {
         assert_eq!(rule(path, &done), Some("finished-jobs"));
         let forced = ["finished-jobs".to_owned()];
         assert!(covering(&ObjectPath::parse(path).unwrap(), &done, &forced).is_none());
+    }
+
+    #[test]
+    fn what_says_how_velero_and_cert_manager_work_is_restored() {
+        for path in [
+            "cluster/velero.io/schedules/a/b.json",
+            "cluster/velero.io/backupstoragelocations/a/b.json",
+            "cluster/velero.io/volumesnapshotlocations/a/b.json",
+            "cluster/velero.io/backuprepositories/a/b.json",
+            "cluster/cert-manager.io/certificates/a/b.json",
+            "cluster/cert-manager.io/issuers/a/b.json",
+            "cluster/cert-manager.io/clusterissuers/_/b.json",
+        ] {
+            assert_eq!(rule(path, &json!({"status": {"phase": "New"}})), None, "{path}");
+        }
     }
 
     #[test]

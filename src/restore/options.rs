@@ -1,5 +1,6 @@
 //! What the person who restores may choose.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::snapshot::Selection;
@@ -27,6 +28,8 @@ pub struct RestoreOptions {
     pub added_types: AddedTypes,
     /// What the API server said to an earlier plan.
     pub tried: Tried,
+    /// What an earlier round waited for in vain: nothing waits as long for it again.
+    pub in_vain: BTreeSet<String>,
 }
 
 /// What becomes of a CRD that the snapshot does not have.
@@ -51,6 +54,7 @@ impl RestoreOptions {
             holding: Holding::default(),
             added_types: AddedTypes::default(),
             tried: Tried::default(),
+            in_vain: BTreeSet::new(),
         }
     }
 }

@@ -38,6 +38,9 @@ pub struct Plan {
     /// Running pods whose tokens end, by the path of the ServiceAccount that gets another UID or goes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tokens: BTreeMap<String, Vec<String>>,
+    /// Paths of what goes, or is in what goes, by the finalizer that it waits for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub finalizers: BTreeMap<String, Vec<String>>,
 }
 
 /// One step on one object.

@@ -20,6 +20,7 @@ use super::address::{crd_path, is_crd};
 use super::decide::{Decision, Decisions, Draft, decide};
 use super::dependents::{Dependents, Going, find_dependents};
 use super::error::RestoreError;
+use super::finalizers::finalizers_waited_for;
 use super::never_list;
 use super::object;
 use super::options::{AddedTypes, RestoreOptions};
@@ -257,6 +258,7 @@ async fn assemble(world: &World<'_>, planned: Decisions, dependents: Dependents)
         }
     }
     let tokens = tokens_that_end(world, &actions).await?;
+    let finalizers = finalizers_waited_for(world, &actions).await?;
     Ok(Plan {
         live: world.live.root(),
         wanted: world.wanted.root(),
@@ -266,6 +268,7 @@ async fn assemble(world: &World<'_>, planned: Decisions, dependents: Dependents)
         explained,
         uids,
         tokens,
+        finalizers,
     })
 }
 

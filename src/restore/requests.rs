@@ -137,17 +137,30 @@ impl<'a> Requests<'a> {
         Err(WriteError::stop("it changes faster than it can be written"))
     }
 
-    /// Deletes the object that is known. One that is gone already is fine.
+    /// Deletes the object that is known, and waits until it is gone.
     pub(super) async fn delete(&self, target: &Target, known: &mut Known, orphan: bool) -> Result<(), WriteError> {
+        match self.ask_to_delete(target, known, orphan).await? {
+            Some(uid) => self.wait_gone(target, &uid).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes the object that is known. One that is gone already is fine; one that takes its time is named by its UID.
+    pub(super) async fn ask_to_delete(
+        &self,
+        target: &Target,
+        known: &mut Known,
+        orphan: bool,
+    ) -> Result<Option<String>, WriteError> {
         for _ in 0..CONFLICTS {
             match self.send(Method::DELETE, &target.url, &delete_body(&known.bound(), orphan)).await {
-                Ok(answer) if object::text(&answer, "/kind") == Some("Status") => return Ok(()),
-                Ok(_) => return self.wait_gone(target, Some(&known.bound().uid)).await,
-                Err(error) if error.status() == Some(404) => return Ok(()),
+                Ok(answer) if object::text(&answer, "/kind") == Some("Status") => return Ok(None),
+                Ok(_) => return Ok(Some(known.bound().uid)),
+                Err(error) if error.status() == Some(404) => return Ok(None),
                 Err(ClusterError::Api(answer)) if answer.status == 409 => match self.read(target).await? {
-                    None => return Ok(()),
+                    None => return Ok(None),
                     Some(now) if object::is_terminating(&now.value) && now.bound().uid == known.bound().uid => {
-                        return self.wait_gone(target, Some(&known.bound().uid)).await;
+                        return Ok(Some(known.bound().uid));
                     }
                     Some(_) => self.after_conflict(target, known, None).await?,
                 },
@@ -174,11 +187,11 @@ impl<'a> Requests<'a> {
     }
 
     /// Waits until the object is gone, or another one has its name.
-    pub(super) async fn wait_gone(&self, target: &Target, uid: Option<&str>) -> Result<(), WriteError> {
+    async fn wait_gone(&self, target: &Target, uid: &str) -> Result<(), WriteError> {
         let started = Instant::now();
         loop {
             let Some(now) = self.read(target).await? else { return Ok(()) };
-            if uid.is_some_and(|uid| uid != now.bound().uid) {
+            if uid != now.bound().uid {
                 return Ok(());
             }
             if started.elapsed() >= self.patience {
@@ -347,7 +360,7 @@ fn has_condition(value: &Value, kind: &str) -> bool {
 }
 
 /// Says what holds an object that does not go away.
-fn still_there(value: &Value, waited: Duration) -> String {
+pub(super) fn still_there(value: &Value, waited: Duration) -> String {
     let list = |pointer: &str| -> Vec<&str> {
         let list = value.pointer(pointer).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str).collect()

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::journal::Held;
 use crate::snapshot::{ObjectPath, at_or_below};
 
 use super::address::defined_type;
@@ -20,6 +21,7 @@ use super::controller_owned::owns_status;
 use super::dry_run::DRY_RUN;
 use super::error::RestoreError;
 use super::plan::{Action, Operation, Plan};
+use super::quiesce::held_answer_for;
 use super::volumes::holds_data;
 
 /// Where an account asks what it may do.
@@ -80,6 +82,20 @@ impl Right {
 pub fn needed_rights(plan: &Plan) -> BTreeSet<Right> {
     let parsed = plan.actions.iter().filter_map(|action| Some((action, ObjectPath::parse(&action.path)?)));
     parsed.flat_map(|(action, path)| rights_of(action, &path)).collect()
+}
+
+/// What it takes beside a plan to take off the finalizers that these, held still, would take off.
+pub fn finalizer_rights(plan: &Plan, held: &[Held]) -> BTreeSet<Right> {
+    let answered = plan.finalizers.iter().filter(|(finalizer, _)| held_answer_for(finalizer, held));
+    let paths = answered.flat_map(|(_, paths)| paths).filter_map(|path| ObjectPath::parse(path));
+    let of = |path: ObjectPath, verb| Right {
+        group: path.group,
+        resource: path.resource,
+        of_status: false,
+        namespace: path.namespace,
+        verb,
+    };
+    paths.flat_map(|path| [of(path.clone(), RightVerb::Get), of(path, RightVerb::Update)]).collect()
 }
 
 fn rights_of(action: &Action, path: &ObjectPath) -> Vec<Right> {
@@ -198,9 +214,10 @@ async fn is_allowed(cluster: &Cluster, right: &Right) -> Result<bool, ClusterErr
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
-    use super::{Right, needed_rights};
+    use super::{Right, finalizer_rights, needed_rights};
+    use crate::journal::Held;
     use crate::restore::address::TypeAddress;
     use crate::restore::plan::{Action, Operation, Plan};
     use crate::snapshot::ObjectPath;
@@ -235,17 +252,47 @@ mod tests {
         }
     }
 
-    fn needed(actions: Vec<Action>) -> Vec<String> {
+    fn plan(actions: Vec<Action>) -> Plan {
         let hash = ContentHash::of(b"");
         let (scope, skipped, uids, tokens) = (String::new(), Vec::new(), BTreeMap::new(), BTreeMap::new());
-        let plan = Plan { live: hash, wanted: hash, scope, actions, skipped, explained: 0, uids, tokens };
-        let rights = needed_rights(&plan);
+        Plan {
+            live: hash,
+            wanted: hash,
+            scope,
+            actions,
+            skipped,
+            explained: 0,
+            uids,
+            tokens,
+            finalizers: BTreeMap::new(),
+        }
+    }
+
+    fn texts(rights: &BTreeSet<Right>) -> Vec<String> {
         let text = |right: &Right| {
             let status = if right.of_status { "/status" } else { "" };
             let place = right.namespace.as_deref().unwrap_or("*");
             format!("{} {}.{}{status} {place}", right.verb.word(), right.resource, right.group)
         };
         rights.iter().map(text).collect()
+    }
+
+    fn needed(actions: Vec<Action>) -> Vec<String> {
+        texts(&needed_rights(&plan(actions)))
+    }
+
+    #[test]
+    fn a_finalizer_is_taken_off_only_for_who_is_held_still() {
+        let mut plan = plan(Vec::new());
+        let release = "cluster/helm.toolkit.fluxcd.io/helmreleases/a/b.json".to_owned();
+        plan.finalizers.insert("finalizers.fluxcd.io".to_owned(), vec![release]);
+        plan.finalizers.insert("db.example/hold".to_owned(), vec!["cluster/db.example/databases/a/b.json".to_owned()]);
+        assert!(finalizer_rights(&plan, &[]).is_empty());
+        let flux = Held::Deployment { namespace: "cozy-fluxcd".to_owned(), name: "helm-controller".to_owned() };
+        assert_eq!(
+            texts(&finalizer_rights(&plan, &[flux])),
+            ["get helmreleases.helm.toolkit.fluxcd.io a", "update helmreleases.helm.toolkit.fluxcd.io a"]
+        );
     }
 
     #[test]

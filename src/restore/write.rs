@@ -44,8 +44,7 @@ impl Run<'_> {
                 if is_crd(&path) && self.options.added_types == AddedTypes::KeepInUse {
                     check_unused(self.requests.cluster, &known.value).await?;
                 }
-                self.let_end(&place, &mut known).await?;
-                self.requests.delete(&place, &mut known, *orphan).await
+                self.delete(&place, &mut known, *orphan).await
             }
             Operation::Update { .. } => {
                 let wanted = self.wanted_object(action).await?;
@@ -76,7 +75,7 @@ impl Run<'_> {
                     if let Some(mut ending) = self.requests.read(&place).await? {
                         self.let_end(&place, &mut ending).await?;
                     }
-                    self.requests.wait_gone(&place, None).await?;
+                    self.wait_gone(&place, None).await?;
                 }
                 self.make(action, &place, &wanted).await
             }
@@ -86,35 +85,11 @@ impl Run<'_> {
                 if !self.is_made(action) {
                     self.check_before_deleting(action, &place, &wanted).await?;
                     let mut known = self.known(action).await?;
-                    self.let_end(&place, &mut known).await?;
-                    self.requests.delete(&place, &mut known, *orphan).await?;
+                    self.delete(&place, &mut known, *orphan).await?;
                 }
                 self.make(action, &place, &wanted).await
             }
         }
-    }
-
-    /// Takes off the finalizers of controllers that are held still: nobody else would, and the object would never go.
-    /// What such a controller would have done is in the plan: it would uninstall a release whose objects are extra, too.
-    async fn let_end(&self, place: &Target, known: &mut Known) -> Result<(), WriteError> {
-        self.keep_data(place, known).await?;
-        if !finalizers(&known.value).any(|finalizer| self.options.holding.answers_for(finalizer)) {
-            return Ok(());
-        }
-        let holding = &self.options.holding;
-        self.requests
-            .put(place, &place.url, known, |known| {
-                let mut body = known.value.clone();
-                let left: Vec<Value> = finalizers(&known.value)
-                    .filter(|finalizer| !holding.answers_for(finalizer))
-                    .map(|finalizer| Value::String(finalizer.to_owned()))
-                    .collect();
-                if let Some(list) = body.pointer_mut("/metadata/finalizers") {
-                    *list = Value::Array(left);
-                }
-                body
-            })
-            .await
     }
 
     /// Takes references off. Whoever was faster is let through: the owner waits for this, and nothing else is changed.
@@ -349,10 +324,6 @@ pub(super) async fn bring(
 
 async fn put(requests: &Requests<'_>, place: &Target, target: &Value, known: &mut Known) -> Result<(), WriteError> {
     requests.put(place, &place.url, known, |known| put_body(&place.path, target, &known.value)).await
-}
-
-fn finalizers(value: &Value) -> impl Iterator<Item = &str> {
-    value.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn named(action: &Action, hash: Option<ContentHash>) -> Result<ContentHash, RestoreError> {

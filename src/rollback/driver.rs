@@ -3,7 +3,7 @@
 //! In: an open journal. Out: a [`Report`], once the transaction has ended. An error leaves the transaction open: whoever
 //! resumes the journal goes on with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cluster::Cluster;
@@ -78,6 +78,8 @@ pub(super) struct Driver<'a> {
     pub(super) stuck: Vec<(Held, String)>,
     /// CRDs that are half-way and that this process could not bring to an end, with the reasons.
     pub(super) unsettled: BTreeMap<String, String>,
+    /// What was waited for in vain by this process.
+    pub(super) in_vain: BTreeSet<String>,
 }
 
 /// Brings a transaction to its end, from wherever it stands. The connection must be gated by the lease's guard.
@@ -113,6 +115,7 @@ pub async fn drive(
         last_look: None,
         stuck: Vec::new(),
         unsettled: BTreeMap::new(),
+        in_vain: BTreeSet::new(),
     };
     driver.run().await
 }
@@ -188,6 +191,7 @@ impl Driver<'_> {
         let state = self.journal.state();
         let mut options = restore_options(selection, &state.begun().force);
         options.patience = self.settings.patience;
+        options.in_vain.clone_from(&self.in_vain);
         options.holding = Holding::new(self.journal.transaction().as_str(), state.held());
         // What a round failed at, and why, is asked anew by the next one.
         if state.rounds() == 0 {

@@ -54,7 +54,9 @@ pub enum ReviewError {
 
 impl ReviewedPlan {
     /// A plan to be reviewed.
-    pub fn new(cluster: String, wanted: SnapshotName, scope: String, force: Vec<String>, plan: Plan) -> Self {
+    pub fn new(cluster: String, wanted: SnapshotName, scope: String, force: Vec<String>, mut plan: Plan) -> Self {
+        // Who waits for whom is no part of what is agreed to, and not of the format.
+        plan.finalizers.clear();
         let seal = seal(&cluster, &wanted, &scope, &force, &plan);
         Self { format: FORMAT, cluster, wanted, scope, force, plan, seal }
     }

@@ -65,6 +65,7 @@ impl Driver<'_> {
             let applied =
                 apply(self.cluster, &plan, &look.live, &self.wanted, &options, self.progress, &record).await?;
             waited_in_vain = started.elapsed() >= self.settings.patience;
+            self.in_vain.clone_from(&applied.in_vain);
             let failures: Vec<_> = applied.failures().cloned().collect();
             let (done, failed) = ((applied.steps.len() - failures.len()) as u64, failures.len() as u64);
             let (writes, references_mapped) = (applied.writes, applied.references_mapped);

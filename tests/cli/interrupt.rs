@@ -86,7 +86,10 @@ fn ctrl_c_in_the_middle_of_a_restore_says_how_to_go_on_and_how_to_go_back() {
     for other in [&["undo"][..], &["restore", "2"], &["restore", "1", "--only", "cm/other"], &["backup"]] {
         let run = snapback.run(other);
         assert_eq!(run.code, 4, "{other:?} {}", run.all());
-        assert!(run.stderr.contains("hint: `snapback restore` finishes it"), "{}", run.stderr);
+        assert!(run.stderr.contains("hint: `snapback restore` finishes it, without asking again\n"), "{}", run.stderr);
+        let give_up =
+            "hint: `snapback restore --give-up` leaves the cluster as it is by then; `snapback undo` then goes";
+        assert!(run.stderr.contains(give_up), "{}", run.stderr);
     }
     patch("null");
     let mode = || cluster.kubectl(&["get", "cm", "a", "-n", "cli-interrupt", "-o", "jsonpath={.data.mode}"]);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::harness::control_plane::ControlPlane;
-use crate::harness::snapback::Snapback;
+use crate::sources::etcd_recovery::configured;
 
 const DOCUMENTED: &str = include_str!("../../docs/json-output.md");
 
@@ -37,7 +37,9 @@ const TRANSACTION: &[&str] = &[
 #[test]
 fn every_document_has_the_fields_that_are_documented() {
     let cluster = ControlPlane::shared();
-    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    let snapback = configured(cluster);
+    let program = cluster.program("etcdutl");
+    let etcdutl = ["--etcdutl", program.to_str().unwrap()];
     let object = "1:namespaces/kube-system";
     let documents: Vec<(&str, Vec<&str>, &[&str])> = vec![
         ("init", vec!["init"], &["repository"]),
@@ -54,6 +56,26 @@ fn every_document_has_the_fields_that_are_documented() {
         ("rollback", vec!["rollback", "1", "--dry-run"], TRANSACTION),
         ("restore", vec!["restore", "--never-list"], &["neverList"]),
         ("export", vec!["export", "1", "out"], &["destination", "objects", "secrets", "leftOut", "folders"]),
+        (
+            "etcd prepare",
+            [&["etcd", "prepare", "1", "kit"][..], &etcdutl].concat(),
+            &[
+                "snapshot",
+                "folder",
+                "files",
+                "installation",
+                "revision",
+                "revisionAhead",
+                "hashed",
+                "liveRevision",
+                "writesLost",
+            ],
+        ),
+        (
+            "etcd restore",
+            [&["etcd", "restore", "1", "--data-dir", "data"][..], &etcdutl].concat(),
+            &["snapshot", "dataDir", "revision"],
+        ),
         ("version", vec!["version"], &["version", "repositoryFormat", "jsonSchema"]),
         ("show", vec!["show", "99"], &["error"]),
     ];
@@ -62,7 +84,8 @@ fn every_document_has_the_fields_that_are_documented() {
         assert_eq!((&document["schema"], &document["command"]), (&json!("snapback/v1"), &json!(command)));
         let expected: BTreeSet<&str> = expected.iter().copied().chain(["schema", "command"]).collect();
         assert_eq!(fields(&document), expected, "{arguments:?}");
-        let inner = ["snapshot", "error", "plan", "summary", "report", "before", "after"].map(|part| &document[part]);
+        let inner =
+            ["snapshot", "error", "plan", "summary", "report", "before", "after", "files"].map(|part| &document[part]);
         let inner = inner.into_iter().filter(|part| part.is_object()).flat_map(fields);
         for field in fields(&document).into_iter().chain(inner) {
             assert!(is_documented(field), "`{field}` of {arguments:?} is not in docs/json-output.md");

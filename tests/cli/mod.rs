@@ -7,6 +7,7 @@ mod cluster_errors;
 mod interrupt;
 mod json;
 mod kill;
+mod long_plan;
 mod normal;
 mod parts;
 mod repository;

@@ -122,7 +122,6 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
     exit 1
     --- stdout
     cluster-wide
-      - APIService v1.story.example
       - CustomResourceDefinition databases.story.example
 
     namespace tenant-a
@@ -141,12 +140,20 @@ fn a_snapshot_is_taken_looked_at_compared_and_put_back() {
           ~ data.value: "(masked, 15 bytes)" -> "(masked, 15 bytes)" (differs)
           and N fields of noise
 
-    1 added, 2 changed, 4 removed
+    1 added, 2 changed, 3 removed
+    1 object differs that a restore never touches (automanaged-apiservices); --all-fields shows them
     --- stderr
     reading the cluster
     "#);
     let document = snapback.json(&["diff", "latest"]);
-    assert_eq!(document["summary"], serde_json::json!({"added": 1, "changed": 2, "removed": 4, "noiseOnly": 0}));
+    assert_eq!(
+        document["summary"],
+        serde_json::json!({"added": 1, "changed": 2, "removed": 3, "noiseOnly": 0, "neverList": 1})
+    );
+    let all = snapback.json(&["diff", "latest", "--all-fields"]);
+    let rules: Vec<&str> =
+        all["changes"].as_array().unwrap().iter().filter_map(|one| one["neverList"].as_str()).collect();
+    assert_eq!(rules, ["automanaged-apiservices"]);
     assert_eq!(document["after"]["live"], true);
     let only = snapback.json(&["diff", "latest", "--only", "cm"]);
     assert_eq!(only["changes"].as_array().unwrap().len(), 3);

@@ -88,6 +88,25 @@ fn help_lists_every_command_and_exit_code() {
 }
 
 #[test]
+fn help_says_what_becomes_of_what_was_interrupted() {
+    let snapback = Snapback::new();
+    for command in ["restore", "rollback", "undo"] {
+        let help = snapback.ok(&[command, "--help"]).stdout;
+        let words: Vec<&str> = help.split_whitespace().collect();
+        for expected in [
+            format!("goes on when `snapback {command}` is typed again; it does not ask once more"),
+            "Until then `backup` and whatever else would change the cluster are refused.".to_owned(),
+            format!("`snapback {command} --give-up` ends it instead"),
+        ] {
+            assert!(words.join(" ").contains(&expected), "{expected}\n{help}");
+        }
+    }
+    let help = snapback.ok(&["undo", "--help"]).stdout;
+    assert!(help.starts_with("Go back to what was there before the last rollback, restore or undo\n"), "{help}");
+    assert!(snapback.ok(&["restore", "--help"]).stdout.contains("such as hr or cm"));
+}
+
+#[test]
 fn completions_and_manual_pages_are_made() {
     let snapback = Snapback::new();
     for shell in ["bash", "zsh", "fish"] {
@@ -97,4 +116,16 @@ fn completions_and_manual_pages_are_made() {
     snapback.ok(&["man", "pages"]);
     let page = std::fs::read_to_string(snapback.home().join("pages/snapback-completions.1")).unwrap();
     assert!(page.contains("completion script"), "{page}");
+    // Commands of a command have theirs, as the page of that command says.
+    let page = |name: &str| std::fs::read_to_string(snapback.home().join("pages").join(name)).unwrap();
+    for (name, text) in [("prepare", "recovery kit"), ("restore", "data folder")] {
+        assert!(
+            page("snapback-etcd.1").contains(&format!("snapback\\-etcd\\-{name}(1)")),
+            "{}",
+            page("snapback-etcd.1")
+        );
+        let own = page(&format!("snapback-etcd-{name}.1"));
+        assert!(own.contains(&format!(".TH snapback-etcd-{name} 1")) && own.contains(text), "{own}");
+        assert!(own.contains("\\-\\-etcdutl") && !own.contains("\\-\\-only"), "{own}");
+    }
 }

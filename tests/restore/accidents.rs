@@ -55,6 +55,19 @@ pub(crate) async fn furnish(site: &Site) {
     }
 }
 
+/// A request to Velero or cert-manager, which would run again if it came back.
+pub(crate) fn is_request(path: &ObjectPath) -> bool {
+    match path.group.as_str() {
+        "velero.io" => !matches!(
+            path.resource.as_str(),
+            "schedules" | "backuprepositories" | "backupstoragelocations" | "volumesnapshotlocations"
+        ),
+        "acme.cert-manager.io" => true,
+        "cert-manager.io" => path.resource == "certificaterequests",
+        _ => false,
+    }
+}
+
 /// What there is to break: URLs of objects that no rule of the never-list protects, by namespace.
 pub(crate) struct Stock {
     objects: Vec<String>,
@@ -83,6 +96,7 @@ impl Stock {
                 ["pods", "nodes", "endpoints", "endpointslices", "csinodes", "leases", "ipaddresses", "namespaces"]
                     .contains(&path.resource.as_str())
                     || (controlled && path.group == "apps")
+                    || is_request(&path)
                     || path.name == "kube-root-ca.crt";
             match &path.namespace {
                 Some(space) if !space.starts_with("kube-") && space != "default" => {

@@ -5,6 +5,7 @@ use snapback::restore::{Operation, Wait};
 
 use super::site::{Site, actions, essence};
 use crate::harness::control_plane::Options;
+use crate::harness::snapback::Snapback;
 
 /// Makes it anew under the same name with something else in it.
 async fn replace(site: &Site, list: &str, object: Value) {
@@ -367,15 +368,27 @@ async fn a_claim_that_comes_back_brings_its_volume_along() {
     let claim = site.post(claims, claim).await;
     let reference = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "volume-late",
         "name": "data", "uid": claim["metadata"]["uid"]});
+    let snapback = Snapback::new().with_kubeconfig(&site.control_plane().kubeconfig());
+    snapback.ok(&["init"]);
     let made = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-late"},
         "spec": {"capacity": size, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": "", "hostPath": {"path": "/tmp/late"}, "claimRef": reference}});
     site.post("/api/v1/persistentvolumes", made).await;
     let wanted = site.snapshot().await;
 
+    snapback.ok(&["backup"]);
     let data = format!("{claims}/data");
     site.patch(&data, json!({"metadata": {"finalizers": null}})).await;
     site.remove(&data).await;
+    // A line of what was not selected says why it is there.
+    let dry = ["restore", "1", "--dry-run", "--only", "namespaces/volume-late", "--only", "cluster/*/*/volume-late/**"];
+    let shown = snapback.ok(&dry).stdout;
+    let line = shown.lines().find(|line| line.starts_with("  ~ persistentvolumes pv-late: ")).unwrap_or(&shown);
+    assert!(line.ends_with(" (not selected itself, but its claim, which comes back)"), "{shown}");
+    let actions_of_plan = snapback.json(&dry)["plan"]["actions"].clone();
+    let selected: Vec<_> =
+        actions_of_plan.as_array().unwrap().iter().map(|action| action["selected"].clone()).collect();
+    assert_eq!(selected, [false, true], "{actions_of_plan:#}");
     let restored = site.try_restore(&wanted, Wait::Skip).await;
     assert_eq!(
         actions(&restored.plan),

@@ -53,6 +53,13 @@ fn a_hop_of_a_platform_that_fights_is_rolled_back_and_undone() {
     let again = snapback.run(&["rollback", "--dry-run"]);
     assert!(again.stdout.ends_with("nothing to do: everything in this scope is as it was\n"), "{}", again.all());
 
+    // What is left to see is what was left on purpose: pods and the like are counted, not listed.
+    let diff = snapback.run(&["diff", "1", "live"]).stdout;
+    assert!(diff.contains(" that a restore never touches ("), "{diff}");
+    for kind in ["Pod", "ReplicaSet", "Endpoints", "EndpointSlice"] {
+        assert!(!diff.contains(&format!("+ {kind} ")) && !diff.contains(&format!("- {kind} ")), "{kind}\n{diff}");
+    }
+
     let undone = snapback.json(&["undo", "--yes", "--no-wait"]);
     assert_eq!(undone["outcome"], serde_json::json!({"done": {}}), "{undone:#}");
     cluster.wait_until_landed(Release::V0_37_2);

@@ -14,7 +14,7 @@ use snapback::snapshot::ObjectPath;
 use crate::harness::control_plane::Options;
 use crate::harness::sample::seeds;
 use crate::harness::snapback::Snapback;
-use crate::restore::accidents::{Chance, Stock, furnish, mutate};
+use crate::restore::accidents::{Chance, Stock, furnish, is_request, mutate};
 use crate::restore::site::Site;
 
 /// Pairs in CI and in a soak.
@@ -103,7 +103,8 @@ async fn wishes(site: &Site) -> BTreeMap<String, Value> {
     let mut wishes = BTreeMap::new();
     for (path, entry) in tree.walk("cluster").try_collect::<Vec<_>>().await.unwrap() {
         let Some(place) = ObjectPath::parse(&path) else { continue };
-        if NEVER_RESTORED.contains(&place.resource.as_str()) || place.name == "kube-root-ca.crt" {
+        let never = NEVER_RESTORED.contains(&place.resource.as_str()) || is_request(&place);
+        if never || place.name == "kube-root-ca.crt" {
             continue;
         }
         let mut object: Value = serde_json::from_slice(&tree.blob(&entry.hash).await.unwrap()).unwrap();

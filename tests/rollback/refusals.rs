@@ -16,6 +16,24 @@ fn map(name: &str, value: &str) -> String {
     )
 }
 
+/// Every key of a plan's file is on its page.
+fn check_documented(value: &serde_json::Value) {
+    const PAGE: &str = include_str!("../../docs/plan-format.md");
+    match value {
+        serde_json::Value::Array(values) => values.iter().for_each(check_documented),
+        serde_json::Value::Object(fields) => {
+            for (key, value) in fields {
+                assert!(PAGE.contains(&format!("`{key}`")), "`{key}` is not in docs/plan-format.md");
+                // These have UIDs and paths for keys.
+                if !matches!(key.as_str(), "uids" | "tokens") {
+                    check_documented(value);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A cluster with a snapshot of before, and something that changed since.
 fn changed() -> (ControlPlane, Snapback) {
     let cluster = ControlPlane::start(&Options::default());
@@ -68,13 +86,17 @@ fn what_is_no_way_back_is_refused_before_anything_is_changed() {
     hint: run `snapback rollback 2 --scope namespace=cozy-system --yes`
     ");
     snapback.ok(&["rollback", "--plan-out", "plan.json"]);
-    assert_eq!(
-        snapback.run(&["rollback", "--plan-out", "plan.json"]).code,
-        1,
-        "a plan is not written over another file"
-    );
+    // Said before a cluster is looked at.
+    assert_snapshot!(snapback.run(&["rollback", "--plan-out", "plan.json", "--kubeconfig", "nowhere"]).all(), @r"
+    exit 4
+    --- stdout
+    --- stderr
+    error: `plan.json` is there already, and a plan is not written over another file
+    hint: name a new file, or remove that one
+    ");
     let plan = std::fs::read_to_string(snapback.home().join("plan.json")).unwrap();
     assert!(plan.contains("cozy-system/version.json") && !plan.contains("\"data\""), "{plan}");
+    check_documented(&serde_json::from_str(&plan).unwrap());
     cluster.apply(&map("added", "2"));
     assert_snapshot!(snapback.run(&["rollback", "--plan", "plan.json", "--yes", "--quiet"]).all(), @r"
     exit 10
@@ -183,13 +205,17 @@ fn what_was_begun_is_finished_before_anything_else_and_never_turned_into_another
         &["undo", "--yes"][..],
         &["rollback", "1", "--scope", "everything", "--yes"],
         &["rollback", "--dry-run"],
+        &["rollback", "--plan-out", "other.json"],
         &["restore", "1", "--yes"],
         &["backup"],
     ] {
         let run = snapback.run(other);
         assert_eq!(run.code, 4, "{other:?} {}", run.all());
         assert!(run.stderr.contains("is not finished"), "{}", run.stderr);
-        assert!(run.stderr.contains("hint: `snapback rollback` finishes it"), "{}", run.stderr);
+        assert!(run.stderr.contains("hint: `snapback rollback` finishes it, without asking again\n"), "{}", run.stderr);
+        let give_up =
+            "hint: `snapback rollback --give-up` starts what was stopped and leaves the rest as it is by then; ";
+        assert!(run.stderr.contains(give_up), "{}", run.stderr);
     }
     let run = snapback.run(&["rollback", "1", "--no-wait"]);
     assert_eq!(run.code, 0, "{}", run.all());

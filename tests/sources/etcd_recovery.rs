@@ -14,7 +14,8 @@ use crate::harness::snapback::Snapback;
 
 const AHEAD: u64 = 1_000_000_000;
 
-fn configured(cluster: &ControlPlane) -> Snapback {
+/// With a configuration that takes this cluster's etcd file too.
+pub(crate) fn configured(cluster: &ControlPlane) -> Snapback {
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     let etcd = cluster.etcd();
     let mut text = format!("etcd:\n  required: true\n  endpoints: ['{}']\n", etcd.url);

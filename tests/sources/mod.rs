@@ -9,7 +9,7 @@ mod etcd;
 mod etcd_file;
 mod etcd_members;
 mod etcd_process;
-mod etcd_recovery;
+pub(crate) mod etcd_recovery;
 mod files;
 mod memory;
 mod proxmox;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use snapback::store::backend::{Backend, LocalBackend};
-use snapback::store::{Blob, ContentHash, EntryKind, FrameGroup, Repository, Snapshot, encode_name};
+use snapback::store::{Blob, ContentHash, EntryKind, FrameGroup, Repository, Snapshot, SnapshotBody, encode_name};
 
 use super::sample::{Files, back_up, body, files, fill, many, series};
+use crate::harness::snapback::Snapback;
 
 /// What the script may use: POSIX utilities, tar, zstd, sha256sum.
 const PROGRAMS: [&str; 19] = [
@@ -137,6 +138,65 @@ async fn the_script_rebuilds_every_snapshot() {
     }
     let listed = String::from_utf8(place.run(&["list"]).stdout).unwrap();
     assert_eq!(listed.lines().count(), 3, "{listed}");
+}
+
+/// The number of the snapshot that the script takes a name for.
+fn taken_for(place: &Place, name: &str) -> Result<u64, String> {
+    let out = place.path("taken");
+    let run = place.run(&[name, "taken"]);
+    let said = String::from_utf8_lossy(if run.status.success() { &run.stdout } else { &run.stderr }).into_owned();
+    if !run.status.success() {
+        return Err(said);
+    }
+    std::fs::remove_dir_all(out).unwrap();
+    Ok(said.strip_prefix("snapshot ").unwrap().split(' ').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_script_takes_a_name_for_the_snapshot_that_snapback_takes_it_for() {
+    for busybox in [false, true] {
+        let place = if busybox { Place::with_busybox().await } else { Place::new().await };
+        let mut ids = Vec::new();
+        let commit = async |label: &str, scope: &str, cluster: &str| {
+            let repository = Repository::open(Arc::clone(&place.backend)).await.unwrap();
+            let mut writer = repository.begin_full().await.unwrap();
+            fill(&mut writer, &files(&[("a", "b")])).await.unwrap();
+            let body = SnapshotBody { label: label.into(), scope: scope.into(), cluster: cluster.into(), ..body() };
+            repository.commit(writer.finish().await.unwrap(), body).await.unwrap().id.to_string()
+        };
+        ids.push(commit("pre-upgrade", "only=a b", "uid").await);
+        ids.push(commit("before-restore", "", "uid").await);
+        // What no restore took by itself is of a part: `latest` all the same.
+        let snapback = Snapback::new();
+        let repository = place.path("repository").display().to_string();
+        let compare = |names: &[&str]| {
+            for name in names {
+                let document = snapback.json(&["show", name, "--repo", &repository]);
+                match document["snapshot"]["number"].as_u64() {
+                    Some(number) => assert_eq!(taken_for(&place, name), Ok(number), "{name}"),
+                    None => assert!(taken_for(&place, name).is_err(), "{name}: {document:#}"),
+                }
+            }
+        };
+        compare(&["latest", "latest~1", "before-restore", "pre-upgrade"]);
+        for (label, scope) in
+            [("1e0", ""), ("pre-upgrade", ""), ("+4", ""), ("größer", ""), ("part", "only=a"), ("before-restore", "")]
+        {
+            ids.push(commit(label, scope, "uid").await);
+        }
+        compare(&["latest", "latest~1", "latest~3", "latest~4", "latest~x", "pre-upgrade", "before-restore", "1e0"]);
+        compare(&["+4", "größer", "part", "1", "#1", "008", "9", "-", "no-such"]);
+        compare(&[&ids[2][..8], &ids[0], "beef"]);
+        assert_eq!(taken_for(&place, "latest"), Ok(6));
+        let listed = String::from_utf8(place.run(&["list"]).stdout).unwrap();
+        let first = format!("1 {} ", ids[0]);
+        assert!(listed.starts_with(&first) && listed.contains("Z pre-upgrade uid only=a b\n"), "{listed}");
+
+        // Whose `latest`, nobody can tell here.
+        commit("", "", "another").await;
+        compare(&["latest", "latest~1", "pre-upgrade", "9"]);
+        assert!(taken_for(&place, "latest").unwrap_err().contains("several clusters; name one by its number"));
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,12 @@ use super::mark::overlay;
 /// On what Flux has to clean up after (fluxcd.io, `kustomize`, `source` and `helm-controller` alike).
 const FLUX_FINALIZER: &str = "finalizers.fluxcd.io";
 
+/// Whoever would take this finalizer off is among what is held still.
+pub fn held_answer_for<'a>(finalizer: &str, held: impl IntoIterator<Item = &'a Held>) -> bool {
+    let is_workload = |item: &Held| matches!(item, Held::Deployment { .. } | Held::StatefulSet { .. });
+    finalizer == FLUX_FINALIZER && held.into_iter().any(is_workload)
+}
+
 /// What one transaction holds. By default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holding {
@@ -32,9 +38,7 @@ impl Holding {
 
     /// Whoever would take this finalizer off is held still: Flux's controllers all have the same one.
     pub(in crate::restore) fn answers_for(&self, finalizer: &str) -> bool {
-        let holds_workloads =
-            self.by_path.values().any(|(item, _)| matches!(item, Held::Deployment { .. } | Held::StatefulSet { .. }));
-        finalizer == FLUX_FINALIZER && holds_workloads
+        held_answer_for(finalizer, self.by_path.values().map(|(item, _)| item))
     }
 
     /// Nothing is planned for it meanwhile: it is away, and comes back at the end.

@@ -31,7 +31,7 @@ pub use address::NotHoldable;
 pub use backends::{DeadBackend, DeadCall, Death, dead_backends, dead_on_return};
 pub use error::QuiesceError;
 pub use find::{Hold, Role, find};
-pub use holding::Holding;
+pub use holding::{Holding, held_answer_for};
 pub use mark::{HELD_BY, HELD_PAUSED, HELD_REPLICAS, marked};
 pub use rights::{lease_rights, needed_rights};
 pub use start::{Left, Started, target};

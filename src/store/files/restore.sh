@@ -3,7 +3,11 @@
 #
 #   sh restore.sh SNAPSHOT OUTDIR
 #
-# SNAPSHOT   a number (42), a short id (3f9a0c1d), or `latest` (the newest of any cluster); `list` lists them all
+# SNAPSHOT   a number (42), the first four or more digits of an id (3f9a0c1d), a label (the newest that has it), `latest`
+#            or `latest~2`. As for snapback, `latest` passes over what a restore took by itself (before-restore) and, where
+#            there is one of everything, over those of a part. It cannot ask a cluster which one it is: where the
+#            repository has snapshots of several, it refuses. `list` lists them all: number, id, time, label, cluster (the
+#            UID of its namespace kube-system) and scope, `-` where there is none
 # OUTDIR     a folder that is empty or does not exist
 #
 # Needs POSIX utilities, tar, zstd and sha256sum. Checks the log entry, every pack and every content against its
@@ -19,7 +23,7 @@ fail() {
     exit 1
 }
 usage() {
-    echo 'usage: sh restore.sh SNAPSHOT OUTDIR   (SNAPSHOT: number, short id, latest), or: sh restore.sh list' >&2
+    echo 'usage: sh restore.sh SNAPSHOT OUTDIR   (SNAPSHOT: number, short id, label, latest, latest~2), or: sh restore.sh list' >&2
     exit 2
 }
 finish() {
@@ -50,38 +54,59 @@ if ! [ -d log ] || ! [ -f repo.json ]; then fail "$repo is not a snapback reposi
 format=$(sed -n 's/^"format": \([0-9]*\),$/\1/p' repo.json)
 [ "$format" = 1 ] || fail "repo.json has format ${format:-unknown}, and this script reads format 1"
 
-# One line for each entry that matters: `snapshot NUMBER ID TIME LABEL` or `forget NUMBER`.
+# One line for each entry that matters: `snapshot NUMBER ID TIME LABEL CLUSTER SCOPE` or `forget NUMBER`, between tabs.
+tab=$(printf '\t')
 entries() {
     find log -name '[0-9]*.json' | sort | xargs awk '
         function value(line) { sub(/^"[a-z]*": "?/, "", line); sub(/"?,?$/, "", line); return line }
+        function or_dash(text) { return text == "" ? "-" : text }
         FNR == 1 { op = ""; inside = 0; number = FILENAME; sub(/^.*\//, "", number); sub(/\.json$/, "", number); sub(/^0*/, "", number) }
         /^"op": / && !inside { op = value($0) }
         /^"id": / && !inside { id = value($0) }
-        /^"body": \{$/ { inside = 1; time = ""; label = "" }
+        /^"body": \{$/ { inside = 1; time = ""; label = ""; cluster = ""; scope = "" }
         /^"time": / && inside { time = value($0) }
         /^"label": / && inside { label = value($0) }
-        /^\},$/ && inside { inside = 0; print "snapshot", number, id, time, label }
+        /^"cluster": / && inside { cluster = value($0) }
+        /^"scope": / && inside { scope = value($0) }
+        /^\},$/ && inside {
+            inside = 0; OFS = "\t"; print "snapshot", number, id, time, or_dash(label), or_dash(cluster), or_dash(scope)
+        }
         /^"snapshots": / && op == "forget" {
             list = value($0); gsub(/[][]/, "", list); count = split(list, part, ",")
-            for (i = 1; i <= count; i++) print "forget", part[i] + 0
+            for (i = 1; i <= count; i++) print "forget\t" part[i] + 0
         }'
 }
-live=$(entries | awk '
+live=$(entries | awk -F "$tab" '
     $1 == "forget" { gone[$2] = 1 }
-    $1 == "snapshot" { order[++count] = $2; sub(/^snapshot /, ""); line[order[count]] = $0 }
+    $1 == "snapshot" { order[++count] = $2; sub(/^snapshot\t/, ""); line[order[count]] = $0 }
     END { for (i = 1; i <= count; i++) if (!(order[i] in gone)) print line[order[i]] }')
 [ -n "$live" ] || fail 'there is no snapshot in this repository'
 if [ "$wanted" = list ]; then
-    printf '%s\n' "$live"
+    printf '%s\n' "$live" | tr '\t' ' '
     exit 0
 fi
-number=$(printf '%s\n' "$live" | awk -v wanted="$wanted" '
-    wanted == "latest" || $1 == wanted { number = $1; exact = 1 }
-    length(wanted) >= 4 && index($2, wanted) == 1 { byid = $1; matches++ }
-    END { if (exact) print number; else if (matches == 1) print byid; else if (matches > 1) print "ambiguous" }')
+# In the environment, since awk reads a backslash in `-v`. A number is compared as one only if it is made of digits.
+number=$(printf '%s\n' "$live" | wanted=$wanted awk -F "$tab" '
+    BEGIN { wanted = ENVIRON["wanted"]; is_number = wanted ~ /^[0-9]+$/ }
+    is_number && $1 + 0 == wanted + 0 { exact = $1 }
+    $4 != "-" && $4 "" == wanted "" { labelled = $1 }
+    length(wanted) >= 4 && index($2, wanted) == 1 { byid = $1; ids++ }
+    !($5 in seen) { seen[$5] = 1; clusters++ }
+    $4 != "before-restore" { any[++count] = $1; if ($6 == "-") whole[++wholes] = $1 }
+    END {
+        if (wanted == "latest" || wanted ~ /^latest~[0-9]+$/) {
+            back = wanted == "latest" ? 0 : substr(wanted, 8) + 0
+            if (clusters > 1) print "clusters"
+            else if (wholes > back) print whole[wholes - back]
+            else if (wholes == 0 && count > back) print any[count - back]
+        } else if (exact != "") print exact
+        else if (ids + (labelled != "") > 1) print "ambiguous"
+        else print labelled byid
+    }')
 case $number in
     '') fail "there is no snapshot \`$wanted\`; see: sh restore.sh list" ;;
-    ambiguous) fail "\`$wanted\` begins several ids; give more digits" ;;
+    ambiguous) fail "\`$wanted\` means several snapshots; name one by its number, see: sh restore.sh list" ;;
+    clusters) fail "the repository has snapshots of several clusters; name one by its number, see: sh restore.sh list" ;;
 esac
 name=$(printf '%s\n' "00000000000000000000$number" | sed 's/.*\(....................\)$/\1/')
 entry=log/$name.json
