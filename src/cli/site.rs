@@ -50,12 +50,12 @@ impl<'a> Site<'a> {
 
     /// Every transaction that the repository or this machine knows of, oldest first.
     pub(crate) async fn summaries(&self) -> Result<Vec<Summary>, Failure> {
-        unfinished::summaries(&self.folder, &self.opened).await
+        unfinished::summaries(self.session, &self.folder, &self.opened).await
     }
 
     /// The transaction of this cluster that has to be finished first, if there is one.
     pub(crate) async fn unfinished(&self) -> Result<Option<Summary>, Failure> {
-        unfinished::find(&self.folder, &self.opened, &self.identity).await
+        unfinished::find(self.session, &self.folder, &self.opened, &self.identity).await
     }
 
     /// What the configuration names to be held still.

@@ -44,7 +44,7 @@ impl Site<'_> {
         consent: &ConsentArguments,
     ) -> Result<Exit, Failure> {
         let transaction = &unfinished.transaction;
-        let begun = beginning(unfinished)?;
+        let begun = beginning(self.session, unfinished)?;
         let (what, command) = (text::purpose(begun.purpose), text::command(begun.purpose));
         let again = format!("{command}{}", self.session.place_options());
         if begun.purpose != purpose || !means(&begun) || consent.dry_run {
@@ -76,7 +76,7 @@ impl Site<'_> {
             let backend = Arc::clone(self.opened.repository.backend());
             let store = TwoCopies::new(&self.folder, backend, transaction.clone());
             let journal = OpenJournal::resume(Box::new(store), TOOL, &holder()).await;
-            journal.map_err(|error| journal_failure(&error))
+            journal.map_err(|error| journal_failure(self.session, &error))
         };
         // The newest record is of this machine: who has the lock of its copy knows that the process that wrote it is
         // dead. Else the lease tells, and only then may a record be added, which would make a living one stop.
@@ -100,7 +100,7 @@ impl Site<'_> {
             // Everything was done that there was to do: what is left is to start what was held.
             Phase::Starting | Phase::Running | Phase::Proven { .. } | Phase::Ended { .. } => Ok(()),
         };
-        written.map_err(|error| rollback_failure(error, again))
+        written.map_err(|error| rollback_failure(self.session, error, again))
     }
 
     /// Plans, shows, asks, and carries out.
@@ -232,7 +232,8 @@ impl Site<'_> {
             holder: holder(),
         };
         let store = TwoCopies::new(&self.folder, Arc::clone(self.opened.repository.backend()), transaction);
-        let journal = OpenJournal::begin(Box::new(store), begun).await.map_err(|error| journal_failure(&error))?;
+        let journal =
+            OpenJournal::begin(Box::new(store), begun).await.map_err(|error| journal_failure(self.session, &error))?;
         Ok((journal, lease))
     }
 
@@ -255,13 +256,15 @@ impl Site<'_> {
                     let before = SnapshotName { number: taken.snapshot.number, id: taken.snapshot.id };
                     output.progress_line(&format!("what is there now is snapshot {before}"));
                     let saved = journal.append(Event::Saved { before }).await;
-                    saved.map_err(|error| journal_failure(&error))?;
+                    saved.map_err(|error| journal_failure(self.session, &error))?;
                     if let Some(fields) = result.as_object_mut() {
                         fields.insert("before".to_owned(), document(&taken.snapshot));
                     }
                 }
                 Err(failure) => {
-                    abandon(&mut journal, Reason::NotSaved {}).await.map_err(|error| rollback_failure(error, again))?;
+                    abandon(&mut journal, Reason::NotSaved {})
+                        .await
+                        .map_err(|error| rollback_failure(self.session, error, again))?;
                     self.release(lease).await;
                     return Err(failure);
                 }
@@ -281,7 +284,7 @@ impl Site<'_> {
         let shown = Shown::new(output);
         let driven = drive(&self.opened.repository, &cluster, &mut journal, &settings, &shown).await;
         drop(shown);
-        let report = driven.map_err(|error| rollback_failure(error, again))?;
+        let report = driven.map_err(|error| rollback_failure(self.session, error, again))?;
         session.interrupt.harmless();
         if journal.catch_up().await.is_err() {
             let text =

@@ -53,7 +53,7 @@ async fn last(site: &Site<'_>) -> Result<(SnapshotName, RollbackScope, Vec<Strin
             Ok(chain) => chain,
             // A file that no record came to be in.
             Err(JournalError::Missing { .. }) => continue,
-            Err(error) => return Err(journal_failure(&error)),
+            Err(error) => return Err(journal_failure(site.session, &error)),
         };
         let Some(state) = chain.state() else { continue };
         newest_saved = newest_saved.max(state.before().map(|before| before.number));
