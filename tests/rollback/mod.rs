@@ -12,3 +12,5 @@ mod outages;
 mod pairs;
 mod refusals;
 mod returning;
+mod rewritten;
+mod undoes;
