@@ -52,19 +52,24 @@ impl Site<'_> {
         }
         let described = format!("the {what} to snapshot {} (transaction {transaction})", begun.wanted);
         if consent.give_up && !consent.yes {
-            let question = format!("give up {described}? what was held still runs again, the rest stays as it is now");
+            let held = if text::holds_nothing(&begun) { "all" } else { "what was held still runs again, the rest" };
+            let question = format!("give up {described}? {held} stays as it is now");
             consent::ask(self.session, "giving up", &question, &format!("{again} --give-up")).await?;
         }
         let going = if consent.give_up { "giving up" } else { "going on with" };
         self.session.output.message(Prefix::Note, &format!("{going} {described}"));
         let (mut journal, lease) = self.resume(unfinished).await?;
+        // Also one whose process was killed while it gave up.
+        let state = journal.state();
+        if state.before().is_none() && (consent.give_up || state.given_up().is_some()) {
+            let ended = abandon(&mut journal, Reason::Asked {}).await;
+            ended.map_err(|error| rollback_failure(self.session, error, &again))?;
+            self.release(lease).await;
+            let report = Report { outcome: journal.state().ended().cloned(), ..Report::default() };
+            return Ok(self.tell(&journal, &report, json!({})));
+        }
         if consent.give_up {
             self.give_up(&mut journal, &again).await?;
-            if journal.state().ended().is_some() {
-                self.release(lease).await;
-                self.session.output.line("given up: nothing had been changed");
-                return Ok(Exit::Failed);
-            }
         }
         self.carry_out(journal, lease, consent, &again, json!({})).await
     }
@@ -91,16 +96,20 @@ impl Site<'_> {
 
     /// A person does not want the snapshot to be reached any more.
     async fn give_up(&self, journal: &mut OpenJournal, again: &str) -> Result<(), Failure> {
-        let reason = Reason::Asked {};
-        let written = match journal.state().phase() {
-            Phase::Begun => abandon(journal, reason).await,
-            Phase::Stopping | Phase::Converging | Phase::Converged | Phase::ProvenQuiet => {
-                journal.append(Event::GivenUp { reason }).await.map_err(Into::into)
+        match journal.state().phase() {
+            Phase::Begun | Phase::Stopping | Phase::Converging | Phase::Converged | Phase::ProvenQuiet => {
+                let written = journal.append(Event::GivenUp { reason: Reason::Asked {} }).await;
+                written.map_err(|error| rollback_failure(self.session, error.into(), again))?;
             }
-            // Everything was done that there was to do: what is left is to start what was held.
-            Phase::Starting | Phase::Running | Phase::Proven { .. } | Phase::Ended { .. } => Ok(()),
-        };
-        written.map_err(|error| rollback_failure(self.session, error, again))
+            Phase::Starting | Phase::Running | Phase::Proven { .. } | Phase::Ended { .. } => {
+                let note = match journal.state().given_up() {
+                    Some(reason) => format!("it was given up already ({reason}), and is brought to its end"),
+                    None => "there is nothing left to give up: all was done, and it is brought to its end".to_owned(),
+                };
+                self.session.output.message(Prefix::Note, &note);
+            }
+        }
+        Ok(())
     }
 
     /// Plans, shows, asks, and carries out.
@@ -292,13 +301,20 @@ impl Site<'_> {
             output.message(Prefix::Warning, text);
         }
         self.release(lease).await;
+        let exit = self.tell(&journal, &report, result);
+        if is_stale(&report) { Err(stale(purpose)) } else { Ok(exit) }
+    }
+
+    /// Says what was done.
+    fn tell(&self, journal: &OpenJournal, report: &Report, mut result: Value) -> Exit {
+        let output = self.session.output;
         if output.is_json() {
-            text::report_into(&mut result, &journal, &report);
-            output.json(text::purpose(purpose), result);
-        } else if !is_stale(&report) {
-            text::report(output, &journal, &report);
+            text::report_into(&mut result, journal, report);
+            output.json(text::purpose(journal.state().begun().purpose), result);
+        } else if !is_stale(report) {
+            text::report(output, journal, report);
         }
-        exit(purpose, &report)
+        if report.outcome == Some(Outcome::Done {}) { Exit::Done } else { Exit::Failed }
     }
 }
 
@@ -308,13 +324,10 @@ fn is_stale(report: &Report) -> bool {
     stale && report.rounds.is_empty()
 }
 
-fn exit(purpose: Purpose, report: &Report) -> Result<Exit, Failure> {
-    if is_stale(report) {
-        let what = text::purpose(purpose);
-        let text = format!("the cluster moved while you were reading the plan of the {what}; nothing was changed");
-        return Err(Failure::new(Exit::PlanStale, text));
-    }
-    Ok(if report.outcome == Some(Outcome::Done {}) { Exit::Done } else { Exit::Failed })
+fn stale(purpose: Purpose) -> Failure {
+    let what = text::purpose(purpose);
+    let text = format!("the cluster moved while you were reading the plan of the {what}; nothing was changed");
+    Failure::new(Exit::PlanStale, text)
 }
 
 /// Who, for people who find the journal: the machine and the process.
