@@ -1,6 +1,6 @@
 //! Where a transaction takes place: the repository, the cluster, and where this machine keeps its journals.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use snapback::cluster::Cluster;
 use snapback::journal::{Held, Summary, TransactionId};
@@ -19,7 +19,8 @@ pub(crate) struct Site<'a> {
     pub(crate) opened: Opened,
     pub(crate) cluster: Cluster,
     pub(crate) identity: String,
-    pub(crate) folder: PathBuf,
+    /// None without a home folder: then there is nothing but to look.
+    pub(crate) folder: Option<PathBuf>,
     /// What the API server said it would take, to the plan that is shown.
     pub(crate) tried: Tried,
 }
@@ -29,11 +30,16 @@ impl<'a> Site<'a> {
     pub(crate) async fn new(session: &'a Session<'a>, opened: Opened) -> Result<Self, Failure> {
         let cluster = session.connect().await?;
         let identity = cluster.identity().await?;
-        let folder = state::place("journals", opened.repository.id()).ok_or_else(|| {
+        let folder = state::place("journals", opened.repository.id());
+        Ok(Self { session, opened, cluster, identity, folder, tried: Tried::default() })
+    }
+
+    /// Where the journal of what changes the cluster is kept.
+    pub(crate) fn journals(&self) -> Result<&Path, Failure> {
+        self.folder.as_deref().ok_or_else(|| {
             Failure::new(Exit::Usage, "there is no home folder to keep the journal in")
                 .hint("set XDG_STATE_HOME to a folder that outlives this process")
-        })?;
-        Ok(Self { session, opened, cluster, identity, folder, tried: Tried::default() })
+        })
     }
 
     /// Says so, if a snapshot was taken of another cluster.
@@ -50,12 +56,12 @@ impl<'a> Site<'a> {
 
     /// Every transaction that the repository or this machine knows of, oldest first.
     pub(crate) async fn summaries(&self) -> Result<Vec<Summary>, Failure> {
-        unfinished::summaries(self.session, &self.folder, &self.opened).await
+        unfinished::summaries(self.session, self.folder.as_deref(), &self.opened).await
     }
 
     /// The transaction of this cluster that has to be finished first, if there is one.
     pub(crate) async fn unfinished(&self) -> Result<Option<Summary>, Failure> {
-        unfinished::find(self.session, &self.folder, &self.opened, &self.identity).await
+        unfinished::find(self.session, self.folder.as_deref(), &self.opened, &self.identity).await
     }
 
     /// What the configuration names to be held still.

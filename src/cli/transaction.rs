@@ -79,7 +79,7 @@ impl Site<'_> {
         let transaction = &unfinished.transaction;
         let open = async || {
             let backend = Arc::clone(self.opened.repository.backend());
-            let store = TwoCopies::new(&self.folder, backend, transaction.clone());
+            let store = TwoCopies::new(self.journals()?, backend, transaction.clone());
             let journal = OpenJournal::resume(Box::new(store), TOOL, &holder()).await;
             journal.map_err(|error| journal_failure(self.session, &error))
         };
@@ -120,6 +120,9 @@ impl Site<'_> {
         plan_out: Option<&Path>,
     ) -> Result<Exit, Failure> {
         let (session, output) = (self.session, self.session.output);
+        if !consent.dry_run && plan_out.is_none() {
+            self.journals()?;
+        }
         let (plan, preview) = self.preview(intended).await?;
         let unreadable = &preview.unreadable;
         if let Some(reviewed) = &intended.reviewed
@@ -240,7 +243,7 @@ impl Site<'_> {
             tool: TOOL.to_owned(),
             holder: holder(),
         };
-        let store = TwoCopies::new(&self.folder, Arc::clone(self.opened.repository.backend()), transaction);
+        let store = TwoCopies::new(self.journals()?, Arc::clone(self.opened.repository.backend()), transaction);
         let journal =
             OpenJournal::begin(Box::new(store), begun).await.map_err(|error| journal_failure(self.session, &error))?;
         Ok((journal, lease))

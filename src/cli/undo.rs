@@ -118,7 +118,7 @@ async fn past(site: &Site<'_>) -> Result<(Vec<Past>, Vec<JournalError>), Failure
             continue;
         }
         let backend = site.opened.repository.backend();
-        let chain = match read_journal(&site.folder, &**backend, &summary.transaction).await {
+        let chain = match read_journal(site.folder.as_deref(), &**backend, &summary.transaction).await {
             Ok(chain) => chain,
             // A file that no record came to be in.
             Err(JournalError::Missing { .. }) => continue,

@@ -20,14 +20,18 @@ use super::state;
 use super::transaction_text as text;
 
 /// Every transaction that the repository or this machine knows of, oldest first.
-pub(crate) async fn summaries(session: &Session<'_>, folder: &Path, opened: &Opened) -> Result<Vec<Summary>, Failure> {
+pub(crate) async fn summaries(
+    session: &Session<'_>,
+    folder: Option<&Path>,
+    opened: &Opened,
+) -> Result<Vec<Summary>, Failure> {
     list(folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(session, &error))
 }
 
 /// The transaction of a cluster that has to be finished first, if there is one.
 pub(crate) async fn find(
     session: &Session<'_>,
-    folder: &Path,
+    folder: Option<&Path>,
     opened: &Opened,
     cluster: &str,
 ) -> Result<Option<Summary>, Failure> {
@@ -40,9 +44,9 @@ pub(crate) async fn refuse_unfinished(
     opened: &Opened,
     cluster: &Cluster,
 ) -> Result<(), Failure> {
-    let Some(folder) = state::place("journals", opened.repository.id()) else { return Ok(()) };
+    let folder = state::place("journals", opened.repository.id());
     let identity = cluster.identity().await?;
-    match find(session, &folder, opened, &identity).await? {
+    match find(session, folder.as_deref(), opened, &identity).await? {
         Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(session, &unfinished)?)),
         None => Ok(()),
     }

@@ -57,14 +57,17 @@ impl Summary {
     }
 }
 
-/// Every transaction, oldest first by the clocks of those who began them.
+/// Every transaction, oldest first by the clocks of those who began them; those of the repository alone where this machine
+/// has no folder for its own.
 ///
 /// # Errors
 /// The folder or the repository cannot be listed. What is wrong with one transaction is in its summary.
-pub async fn list(folder: &Path, backend: &dyn Backend) -> Result<Vec<Summary>, JournalError> {
+pub async fn list(folder: Option<&Path>, backend: &dyn Backend) -> Result<Vec<Summary>, JournalError> {
     let mirrored = mirrored_transactions(backend).await?;
     let mut all: BTreeSet<TransactionId> = mirrored.keys().cloned().collect();
-    all.extend(local_transactions(folder).await?);
+    if let Some(folder) = folder {
+        all.extend(local_transactions(folder).await?);
+    }
     let summaries = futures::stream::iter(all).map(|transaction| {
         let numbers = mirrored.get(&transaction).cloned().unwrap_or_default();
         summarise(folder, backend, transaction, numbers)
@@ -92,12 +95,15 @@ impl Ends {
 
 /// None for a file of this machine that no record came to be in.
 async fn summarise(
-    folder: &Path,
+    folder: Option<&Path>,
     backend: &dyn Backend,
     transaction: TransactionId,
     numbers: Vec<u64>,
 ) -> Result<Option<Summary>, JournalError> {
-    let here = ends_here(folder, &transaction).await;
+    let here = match folder {
+        Some(folder) => ends_here(folder, &transaction).await,
+        None => None,
+    };
     let local = here.as_ref().map_or(0, |ends| ends.records);
     let mirrored = numbers.len() as u64;
     let longest = numbers.last().map_or(0, |newest| newest + 1);

@@ -96,19 +96,23 @@ impl JournalStore for TwoCopies {
     }
 }
 
-/// A transaction's records, for who only looks: nothing is locked, completed or written.
+/// A transaction's records, for who only looks: nothing is locked, completed or written. The folder is this machine's,
+/// if it has one.
 ///
 /// # Errors
 /// `Missing`, or the copies cannot be relied on.
 pub async fn read_journal(
-    folder: &Path,
+    folder: Option<&Path>,
     backend: &dyn Backend,
     transaction: &TransactionId,
 ) -> Result<Chain, JournalError> {
-    let local = LocalCopy::new(folder, transaction);
-    let here = local.read().await;
+    let local = folder.map(|folder| LocalCopy::new(folder, transaction));
+    let (path, here) = match &local {
+        Some(local) => (local.path(), local.read().await),
+        None => (Path::new(""), Ok(Vec::new())),
+    };
     let there = read_mirror(backend, transaction).await?;
-    let (_, chain) = agreed(transaction, local.path(), here, &there)?;
+    let (_, chain) = agreed(transaction, path, here, &there)?;
     if chain.is_empty() {
         return Err(JournalError::Missing { transaction: transaction.clone() });
     }

@@ -41,9 +41,10 @@ async fn what_has_ended_is_read_from_whichever_copy_has_it() {
     let at = folder.path();
     let all = lines(&id(1), &done());
     let whole = async |backend: &Arc<dyn Backend>, what: &str| {
-        let chain = read_journal(at, &**backend, &id(1)).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+        let chain =
+            read_journal(Some(at), &**backend, &id(1)).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
         assert_eq!(chain.records().len(), all.len(), "{what}");
-        let summary = list(at, &**backend).await.unwrap().remove(0);
+        let summary = list(Some(at), &**backend).await.unwrap().remove(0);
         assert_eq!(summary.outcome(), Some(&Outcome::Done {}), "{what}");
         assert_eq!((summary.cluster(), summary.may_be_unfinished(CLUSTER)), (Some(CLUSTER), false), "{what}");
     };
@@ -73,14 +74,14 @@ async fn what_has_ended_is_read_from_whichever_copy_has_it() {
 
     // Both, and the same: nobody knows what it says, and both are named.
     std::fs::write(file(at), damaged(&all, 3).concat()).unwrap();
-    let lost = read_journal(at, &*mirror(&damaged(&all, 3)).await, &id(1)).await.unwrap_err();
+    let lost = read_journal(Some(at), &*mirror(&damaged(&all, 3)).await, &id(1)).await.unwrap_err();
     let (local, folder) = (file(at), format!("journal/{}/", id(1)));
     let expected = format!("neither copy of a journal can be relied on: `{}` and `{folder}`", local.display());
     assert_eq!(lost.to_string(), expected);
     // Its last record, in neither: it never passes for ended.
     let last = all.len() - 1;
     std::fs::write(file(at), damaged(&all, last).concat()).unwrap();
-    let summary = list(at, &*mirror(&damaged(&all, last)).await).await.unwrap().remove(0);
+    let summary = list(Some(at), &*mirror(&damaged(&all, last)).await).await.unwrap().remove(0);
     assert!(summary.may_be_unfinished(CLUSTER));
     assert!(matches!(summary.newest, Err(JournalError::Lost { .. })), "{:?}", summary.newest);
 }
@@ -115,7 +116,7 @@ async fn what_is_not_over_goes_on_only_where_no_record_is_in_doubt() {
 
         std::fs::write(file(at), damaged(&all, number).concat()).unwrap();
         let backend = mirror(&all).await;
-        let summary = list(at, &*backend).await.unwrap().remove(0);
+        let summary = list(Some(at), &*backend).await.unwrap().remove(0);
         assert!(summary.may_be_unfinished(CLUSTER));
         let refused = OpenJournal::resume(store(at, &backend), TOOL, HOLDER).await.unwrap_err();
         let here = Place::Local(file(at));

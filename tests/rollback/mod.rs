@@ -6,6 +6,7 @@ mod case;
 mod given_up;
 mod half_way;
 mod helm;
+mod homeless;
 mod hop;
 mod kills;
 mod only_what_changed;
