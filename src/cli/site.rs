@@ -1,6 +1,8 @@
 //! Where a transaction takes place: the repository, the cluster, and where this machine keeps its journals.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
 
 use snapback::cluster::Cluster;
 use snapback::journal::{Held, Summary, TransactionId};
@@ -12,6 +14,9 @@ use super::exit::Exit;
 use super::session::{Opened, Session};
 use super::state;
 use super::unfinished;
+
+/// A person who waits longer is told what for.
+const SOON: Duration = Duration::from_secs(2);
 
 /// The repository, the cluster, and where this machine keeps its journals.
 pub(crate) struct Site<'a> {
@@ -75,7 +80,15 @@ impl<'a> Site<'a> {
     /// Nobody else may change the cluster meanwhile.
     pub(crate) async fn lease(&self, transaction: &TransactionId, predecessor: Predecessor) -> Result<Lease, Failure> {
         let options = LeaseOptions { predecessor, ..LeaseOptions::default() };
-        Lease::acquire(&self.cluster, transaction.as_str(), &options).await.map_err(|error| match error {
+        let mut acquiring = pin!(Lease::acquire(&self.cluster, transaction.as_str(), &options));
+        let acquired = tokio::select! {
+            acquired = &mut acquiring => acquired,
+            () = tokio::time::sleep(SOON) => {
+                self.session.output.progress_line("making sure that whoever had the lease before is not at work");
+                acquiring.await
+            }
+        };
+        acquired.map_err(|error| match error {
             LeaseError::Cluster(error) => error.into(),
             error => Failure::of(Exit::Held, &error)
                 .hint("wait until it has ended; a process that died gives the lease up within a minute"),
