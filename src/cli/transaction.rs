@@ -28,7 +28,7 @@ use super::site::Site;
 use super::snapshots::document;
 use super::taking::{PARALLEL, request_before, take};
 use super::transaction_text as text;
-use super::unfinished::{beginning, journal_failure, not_finished, rollback_failure};
+use super::unfinished::{beginning, complete, journal_failure, not_finished, rollback_failure};
 use super::version::TOOL;
 
 /// How long one thing may take to stop, to be deleted or to be accepted.
@@ -233,6 +233,7 @@ impl Site<'_> {
             let text = format!("transaction {} was begun on this cluster meanwhile", other.transaction);
             return Err(Failure::new(Exit::Held, text).hint("run the command again"));
         }
+        complete(self.session, self.folder.as_deref(), &self.opened).await?;
         let begun = Begun {
             purpose: intended.purpose,
             cluster: self.identity.clone(),

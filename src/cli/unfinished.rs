@@ -4,9 +4,12 @@
 //! failures with what to do next. Invariant: nothing else changes a cluster on which a transaction is unfinished (I7).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use snapback::cluster::{Cluster, ClusterError};
-use snapback::journal::{Begun, Event, JournalError, Place, Summary, TransactionId, list};
+use snapback::journal::{
+    Begun, Event, JournalError, JournalStore as _, Place, Summary, TransactionId, TwoCopies, list,
+};
 use snapback::restore::RestoreError;
 use snapback::restore::quiesce::{HELD_BY, QuiesceError};
 use snapback::rollback::RollbackError;
@@ -38,6 +41,19 @@ pub(crate) async fn find(
     Ok(summaries(session, folder, opened).await?.into_iter().find(|summary| summary.may_be_unfinished(cluster)))
 }
 
+/// Gives the repository the records that it lacks of transactions that have ended, so that other machines know it, too.
+/// One that cannot be completed now is tried again by the next command.
+pub(crate) async fn complete(session: &Session<'_>, folder: Option<&Path>, opened: &Opened) -> Result<(), Failure> {
+    let Some(folder) = folder else { return Ok(()) };
+    for summary in summaries(session, Some(folder), opened).await?.into_iter().filter(Summary::is_behind) {
+        let backend = Arc::clone(opened.repository.backend());
+        if let Err(error) = TwoCopies::new(folder, backend, summary.transaction).load().await {
+            tracing::warn!(%error, "the repository's copy of a journal stays behind");
+        }
+    }
+    Ok(())
+}
+
 /// Refuses to take a snapshot of a cluster on which a transaction is not finished.
 pub(crate) async fn refuse_unfinished(
     session: &Session<'_>,
@@ -48,7 +64,7 @@ pub(crate) async fn refuse_unfinished(
     let identity = cluster.identity().await?;
     match find(session, folder.as_deref(), opened, &identity).await? {
         Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(session, &unfinished)?)),
-        None => Ok(()),
+        None => complete(session, folder.as_deref(), opened).await,
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn agreed(
             let chain = Chain::read(transaction, &lines);
             (lines, chain)
         }
-        Err(JournalError::Unreliable { source, .. }) => (Vec::new(), Err(source)),
+        Err(JournalError::Unreliable { source, .. }) => (Vec::new(), Err(*source)),
         Err(error) => return Err(error),
     };
     let chain_there = match first_gap(there.keys().copied()) {
@@ -42,7 +42,7 @@ pub(super) fn agreed(
     differing(transaction, local, &here, there)?;
     let unreliable = |place: Place, other_is_whole: bool, source: RecordError| {
         let transaction = transaction.clone();
-        JournalError::Unreliable { transaction, place, other_is_whole, source }
+        JournalError::Unreliable { transaction, place, other_is_whole, source: Box::new(source) }
     };
     let place_here = || Place::Local(local.to_owned());
     let place_there = |error: &RecordError| Place::Repository(mirror_name(transaction, error.number()));
@@ -65,7 +65,7 @@ pub(super) fn agreed(
                 false => {
                     let (transaction, local, mirror) =
                         (transaction.clone(), local.to_owned(), mirror_folder(transaction));
-                    JournalError::Lost { transaction, local, mirror, source: error }
+                    JournalError::Lost { transaction, local, mirror, source: Box::new(error) }
                 }
             })
         }

@@ -58,7 +58,7 @@ pub enum JournalError {
         other_is_whole: bool,
         /// Which record, and why.
         #[source]
-        source: RecordError,
+        source: Box<RecordError>,
     },
     /// Neither copy can be relied on, nor both together.
     #[error("neither copy of a journal can be relied on: `{local}` and `{mirror}`")]
@@ -71,7 +71,7 @@ pub enum JournalError {
         mirror: String,
         /// What is wrong with the one on this machine.
         #[source]
-        source: RecordError,
+        source: Box<RecordError>,
     },
     /// The two copies go different ways from a record on.
     #[error("the copies of transaction {transaction} differ from record {number} on: `{local}` and `{mirror}`")]

@@ -51,6 +51,11 @@ impl Summary {
         }
     }
 
+    /// The repository lacks records of it that this machine has, and nobody will go on with it and give them to it.
+    pub const fn is_behind(&self) -> bool {
+        self.outcome().is_some() && self.mirrored < self.local
+    }
+
     /// It has to be finished before anything else is done to this cluster, or nobody can tell whether it has.
     pub fn may_be_unfinished(&self, cluster: &str) -> bool {
         self.outcome().is_none() && self.cluster().is_none_or(|other| other == cluster)
@@ -173,12 +178,12 @@ async fn read(
 fn missing(transaction: &TransactionId, number: u64) -> JournalError {
     let place = Place::Repository(mirror_name(transaction, number));
     let (transaction, source) = (transaction.clone(), RecordError::Missing { number });
-    JournalError::Unreliable { transaction, place, other_is_whole: false, source }
+    JournalError::Unreliable { transaction, place, other_is_whole: false, source: Box::new(source) }
 }
 
 fn parse(transaction: &TransactionId, place: &Place, number: u64, line: &[u8]) -> Result<Record, JournalError> {
     Record::parse(transaction, number, line).map_err(|source| {
         let (transaction, place) = (transaction.clone(), place.clone());
-        JournalError::Unreliable { transaction, place, other_is_whole: false, source }
+        JournalError::Unreliable { transaction, place, other_is_whole: false, source: Box::new(source) }
     })
 }

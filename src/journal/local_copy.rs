@@ -100,7 +100,12 @@ impl LocalCopy {
 
     fn unreliable(&self, source: RecordError) -> JournalError {
         let place = Place::Local(self.path.clone());
-        JournalError::Unreliable { transaction: self.transaction.clone(), place, other_is_whole: false, source }
+        JournalError::Unreliable {
+            transaction: self.transaction.clone(),
+            place,
+            other_is_whole: false,
+            source: source.into(),
+        }
     }
 
     /// Its lines, for who only looks: nothing is locked or repaired.

@@ -4,6 +4,7 @@
 
 mod case;
 mod clocks;
+mod damaged_copy;
 mod given_up;
 mod half_way;
 mod helm;
