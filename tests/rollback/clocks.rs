@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::outages::{begun, check, finished, maps, upgraded};
+use super::outages::{ROLLBACK, begun, check, finished, maps, upgraded};
 use crate::harness::clock::WrongClock;
 
 const DAY: i64 = 86_400;
@@ -12,7 +12,6 @@ const DAY: i64 = 86_400;
 fn a_rollback_whose_clock_jumps_ends_as_if_it_had_not() {
     let (cluster, snapback) = upgraded();
     let clock = WrongClock::new();
-    let rollback = ["rollback", "--yes", "--no-wait"];
     let output = |command: Command| snapback.take(clock.of(command).output().unwrap());
     let value = || cluster.kubectl(&["get", "cm", "map-7", "-n", "cozy-system", "-o", "jsonpath={.data.a}"]);
 
@@ -20,7 +19,7 @@ fn a_rollback_whose_clock_jumps_ends_as_if_it_had_not() {
     for (number, jump) in [DAY, -DAY].into_iter().enumerate() {
         cluster.apply(&maps(&format!("jump-{number}")));
         clock.set(0);
-        let (child, stderr) = begun(clock.of(snapback.command(&rollback)));
+        let (child, stderr) = begun(clock.of(snapback.command(&ROLLBACK)));
         clock.set(jump);
         let (code, said) = finished(child, stderr);
         assert_eq!(code, 0, "{jump}: {said}");
@@ -31,11 +30,11 @@ fn a_rollback_whose_clock_jumps_ends_as_if_it_had_not() {
     for (number, (before, after)) in [(DAY, -DAY), (-DAY, DAY)].into_iter().enumerate() {
         cluster.apply(&maps(&format!("kill-{number}")));
         clock.set(before);
-        let (mut child, _stderr) = begun(clock.of(snapback.command(&rollback)));
+        let (mut child, _stderr) = begun(clock.of(snapback.command(&ROLLBACK)));
         child.kill().unwrap();
         child.wait().unwrap();
         clock.set(after);
-        let run = output(snapback.command(&rollback));
+        let run = output(snapback.command(&ROLLBACK));
         assert_eq!(run.code, 0, "{before} {after}: {}", run.all());
         check(&cluster, &snapback);
     }

@@ -1,8 +1,10 @@
 //! `--give-up`, wherever the transaction stands: what it says, and that `undo` takes back what there is to take back.
 
+use snapback::journal::Reason;
+
+use super::outages::{ROLLBACK, begun, upgraded};
 use super::rewritten::{Value, given_up};
 use crate::harness::control_plane::ControlPlane;
-use snapback::journal::Reason;
 
 const GIVE_UP: [&str; 4] = ["restore", "--give-up", "--yes", "--no-wait"];
 
@@ -41,4 +43,21 @@ fn what_is_given_up_says_what_was_done_and_what_takes_it_back() {
     let told = snapback.json(&GIVE_UP);
     assert_eq!(told["outcome"], serde_json::json!({"failed": {"reason": {"asked": {}}}}), "{told:#}");
     assert_eq!(snapback.run(&GIVE_UP).code, 2, "nothing is unfinished");
+}
+
+#[test]
+fn a_rollback_that_is_given_up_starts_what_it_stopped_and_is_undone() {
+    let (cluster, snapback) = upgraded();
+    let (mut child, _stderr) = begun(snapback.command(&ROLLBACK));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = snapback.run(&["rollback", "--give-up", "--yes"]);
+    assert_eq!(run.code, 1, "{}", run.all());
+    let told = "given up: a person asked for it; what was stopped runs again; what was done up to then stays\n";
+    assert!(run.stdout.contains(told), "{}", run.stdout);
+    let replicas = ["get", "deployment", "cozystack", "-n", "cozy-system", "-o", "jsonpath={.spec.replicas}"];
+    assert_eq!(cluster.kubectl(&replicas), "1");
+    snapback.run(&["undo", "--yes", "--no-wait"]);
+    let values = ["get", "cm", "-n", "cozy-system", "-o", "jsonpath={.items[*].data.a}"];
+    assert!(cluster.kubectl(&values).split(' ').all(|value| value == "2"), "{}", cluster.kubectl(&values));
 }

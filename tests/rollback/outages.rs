@@ -16,7 +16,7 @@ const API_SERVER: &str = "kube-apiserver";
 const INSTALLER: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: cozystack, namespace: cozy-system}, \
     spec: {replicas: 1, selector: {matchLabels: {app: cozystack}}, template: {metadata: {labels: {app: cozystack}}, \
     spec: {containers: [{name: installer, image: 'example.org/installer:v1'}]}}}}";
-const ROLLBACK: [&str; 3] = ["rollback", "--yes", "--no-wait"];
+pub(super) const ROLLBACK: [&str; 3] = ["rollback", "--yes", "--no-wait"];
 /// Enough that most are still to be written when something happens.
 const MAPS: usize = 120;
 
