@@ -1,6 +1,8 @@
 //! Where a transaction takes place: the repository, the cluster, and where this machine keeps its journals.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
 
 use snapback::cluster::Cluster;
 use snapback::journal::{Held, Summary, TransactionId};
@@ -13,13 +15,17 @@ use super::session::{Opened, Session};
 use super::state;
 use super::unfinished;
 
+/// A person who waits longer is told what for.
+const SOON: Duration = Duration::from_secs(2);
+
 /// The repository, the cluster, and where this machine keeps its journals.
 pub(crate) struct Site<'a> {
     pub(crate) session: &'a Session<'a>,
     pub(crate) opened: Opened,
     pub(crate) cluster: Cluster,
     pub(crate) identity: String,
-    pub(crate) folder: PathBuf,
+    /// None without a home folder: then there is nothing but to look.
+    pub(crate) folder: Option<PathBuf>,
     /// What the API server said it would take, to the plan that is shown.
     pub(crate) tried: Tried,
 }
@@ -29,11 +35,16 @@ impl<'a> Site<'a> {
     pub(crate) async fn new(session: &'a Session<'a>, opened: Opened) -> Result<Self, Failure> {
         let cluster = session.connect().await?;
         let identity = cluster.identity().await?;
-        let folder = state::place("journals", opened.repository.id()).ok_or_else(|| {
+        let folder = state::place("journals", opened.repository.id());
+        Ok(Self { session, opened, cluster, identity, folder, tried: Tried::default() })
+    }
+
+    /// Where the journal of what changes the cluster is kept.
+    pub(crate) fn journals(&self) -> Result<&Path, Failure> {
+        self.folder.as_deref().ok_or_else(|| {
             Failure::new(Exit::Usage, "there is no home folder to keep the journal in")
                 .hint("set XDG_STATE_HOME to a folder that outlives this process")
-        })?;
-        Ok(Self { session, opened, cluster, identity, folder, tried: Tried::default() })
+        })
     }
 
     /// Says so, if a snapshot was taken of another cluster.
@@ -50,12 +61,12 @@ impl<'a> Site<'a> {
 
     /// Every transaction that the repository or this machine knows of, oldest first.
     pub(crate) async fn summaries(&self) -> Result<Vec<Summary>, Failure> {
-        unfinished::summaries(&self.folder, &self.opened).await
+        unfinished::summaries(self.session, self.folder.as_deref(), &self.opened).await
     }
 
     /// The transaction of this cluster that has to be finished first, if there is one.
     pub(crate) async fn unfinished(&self) -> Result<Option<Summary>, Failure> {
-        unfinished::find(&self.folder, &self.opened, &self.identity).await
+        unfinished::find(self.session, self.folder.as_deref(), &self.opened, &self.identity).await
     }
 
     /// What the configuration names to be held still.
@@ -69,7 +80,15 @@ impl<'a> Site<'a> {
     /// Nobody else may change the cluster meanwhile.
     pub(crate) async fn lease(&self, transaction: &TransactionId, predecessor: Predecessor) -> Result<Lease, Failure> {
         let options = LeaseOptions { predecessor, ..LeaseOptions::default() };
-        Lease::acquire(&self.cluster, transaction.as_str(), &options).await.map_err(|error| match error {
+        let mut acquiring = pin!(Lease::acquire(&self.cluster, transaction.as_str(), &options));
+        let acquired = tokio::select! {
+            acquired = &mut acquiring => acquired,
+            () = tokio::time::sleep(SOON) => {
+                self.session.output.progress_line("making sure that whoever had the lease before is not at work");
+                acquiring.await
+            }
+        };
+        acquired.map_err(|error| match error {
             LeaseError::Cluster(error) => error.into(),
             error => Failure::of(Exit::Held, &error)
                 .hint("wait until it has ended; a process that died gives the lease up within a minute"),

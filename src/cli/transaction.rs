@@ -30,7 +30,7 @@ use super::site::Site;
 use super::snapshots::document;
 use super::taking::{PARALLEL, request_before, take};
 use super::transaction_text as text;
-use super::unfinished::{beginning, journal_failure, not_finished, rollback_failure};
+use super::unfinished::{beginning, complete, journal_failure, not_finished, rollback_failure};
 use super::version::TOOL;
 
 /// How long one thing may take to stop, to be deleted or to be accepted.
@@ -46,7 +46,7 @@ impl Site<'_> {
         consent: &ConsentArguments,
     ) -> Result<Exit, Failure> {
         let transaction = &unfinished.transaction;
-        let begun = beginning(unfinished)?;
+        let begun = beginning(self.session, unfinished)?;
         let (what, command) = (text::purpose(begun.purpose), text::command(begun.purpose));
         let again = format!("{command}{}", self.session.place_options());
         if begun.purpose != purpose || !means(&begun) || consent.dry_run {
@@ -54,19 +54,24 @@ impl Site<'_> {
         }
         let described = format!("the {what} to snapshot {} (transaction {transaction})", begun.wanted);
         if consent.give_up && !consent.yes {
-            let question = format!("give up {described}? what was held still runs again, the rest stays as it is now");
+            let held = if text::holds_nothing(&begun) { "all" } else { "what was held still runs again, the rest" };
+            let question = format!("give up {described}? {held} stays as it is now");
             consent::ask(self.session, "giving up", &question, &format!("{again} --give-up")).await?;
         }
         let going = if consent.give_up { "giving up" } else { "going on with" };
         self.session.output.message(Prefix::Note, &format!("{going} {described}"));
         let (mut journal, lease) = self.resume(unfinished).await?;
+        // Also one whose process was killed while it gave up.
+        let state = journal.state();
+        if state.before().is_none() && (consent.give_up || state.given_up().is_some()) {
+            let ended = abandon(&mut journal, Reason::Asked {}).await;
+            ended.map_err(|error| rollback_failure(self.session, error, &again))?;
+            self.release(lease).await;
+            let report = Report { outcome: journal.state().ended().cloned(), ..Report::default() };
+            return Ok(self.tell(&journal, &report, json!({})));
+        }
         if consent.give_up {
             self.give_up(&mut journal, &again).await?;
-            if journal.state().ended().is_some() {
-                self.release(lease).await;
-                self.session.output.line("given up: nothing had been changed");
-                return Ok(Exit::Failed);
-            }
         }
         self.carry_out(journal, lease, consent, &again, json!({})).await
     }
@@ -76,9 +81,9 @@ impl Site<'_> {
         let transaction = &unfinished.transaction;
         let open = async || {
             let backend = Arc::clone(self.opened.repository.backend());
-            let store = TwoCopies::new(&self.folder, backend, transaction.clone());
+            let store = TwoCopies::new(self.journals()?, backend, transaction.clone());
             let journal = OpenJournal::resume(Box::new(store), TOOL, &holder()).await;
-            journal.map_err(|error| journal_failure(&error))
+            journal.map_err(|error| journal_failure(self.session, &error))
         };
         // The newest record is of this machine: who has the lock of its copy knows that the process that wrote it is
         // dead. Else the lease tells, and only then may a record be added, which would make a living one stop.
@@ -93,16 +98,20 @@ impl Site<'_> {
 
     /// A person does not want the snapshot to be reached any more.
     async fn give_up(&self, journal: &mut OpenJournal, again: &str) -> Result<(), Failure> {
-        let reason = Reason::Asked {};
-        let written = match journal.state().phase() {
-            Phase::Begun => abandon(journal, reason).await,
-            Phase::Stopping | Phase::Converging | Phase::Converged | Phase::ProvenQuiet => {
-                journal.append(Event::GivenUp { reason }).await.map_err(Into::into)
+        match journal.state().phase() {
+            Phase::Begun | Phase::Stopping | Phase::Converging | Phase::Converged | Phase::ProvenQuiet => {
+                let written = journal.append(Event::GivenUp { reason: Reason::Asked {} }).await;
+                written.map_err(|error| rollback_failure(self.session, error.into(), again))?;
             }
-            // Everything was done that there was to do: what is left is to start what was held.
-            Phase::Starting | Phase::Running | Phase::Proven { .. } | Phase::Ended { .. } => Ok(()),
-        };
-        written.map_err(|error| rollback_failure(error, again))
+            Phase::Starting | Phase::Running | Phase::Proven { .. } | Phase::Ended { .. } => {
+                let note = match journal.state().given_up() {
+                    Some(reason) => format!("it was given up already ({reason}), and is brought to its end"),
+                    None => "there is nothing left to give up: all was done, and it is brought to its end".to_owned(),
+                };
+                self.session.output.message(Prefix::Note, &note);
+            }
+        }
+        Ok(())
     }
 
     /// Plans, shows, asks, and carries out.
@@ -113,6 +122,9 @@ impl Site<'_> {
         plan_out: Option<&Path>,
     ) -> Result<Exit, Failure> {
         let (session, output) = (self.session, self.session.output);
+        if !consent.dry_run && plan_out.is_none() {
+            self.journals()?;
+        }
         let (plan, preview) = self.preview(intended).await?;
         let unreadable = &preview.unreadable;
         if let Some(reviewed) = &intended.reviewed
@@ -225,6 +237,7 @@ impl Site<'_> {
             let text = format!("transaction {} was begun on this cluster meanwhile", other.transaction);
             return Err(Failure::new(Exit::Held, text).hint("run the command again"));
         }
+        complete(self.session, self.folder.as_deref(), &self.opened).await?;
         let begun = Begun {
             purpose: intended.purpose,
             cluster: self.identity.clone(),
@@ -235,8 +248,9 @@ impl Site<'_> {
             tool: TOOL.to_owned(),
             holder: holder(),
         };
-        let store = TwoCopies::new(&self.folder, Arc::clone(self.opened.repository.backend()), transaction);
-        let journal = OpenJournal::begin(Box::new(store), begun).await.map_err(|error| journal_failure(&error))?;
+        let store = TwoCopies::new(self.journals()?, Arc::clone(self.opened.repository.backend()), transaction);
+        let journal =
+            OpenJournal::begin(Box::new(store), begun).await.map_err(|error| journal_failure(self.session, &error))?;
         Ok((journal, lease))
     }
 
@@ -259,13 +273,15 @@ impl Site<'_> {
                     let before = SnapshotName { number: taken.snapshot.number, id: taken.snapshot.id };
                     output.progress_line(&format!("what is there now is snapshot {before}"));
                     let saved = journal.append(Event::Saved { before }).await;
-                    saved.map_err(|error| journal_failure(&error))?;
+                    saved.map_err(|error| journal_failure(self.session, &error))?;
                     if let Some(fields) = result.as_object_mut() {
                         fields.insert("before".to_owned(), document(&taken.snapshot));
                     }
                 }
                 Err(failure) => {
-                    abandon(&mut journal, Reason::NotSaved {}).await.map_err(|error| rollback_failure(error, again))?;
+                    abandon(&mut journal, Reason::NotSaved {})
+                        .await
+                        .map_err(|error| rollback_failure(self.session, error, again))?;
                     self.release(lease).await;
                     return Err(failure);
                 }
@@ -285,7 +301,7 @@ impl Site<'_> {
         let shown = Shown::new(output);
         let driven = drive(&self.opened.repository, &cluster, &mut journal, &settings, &shown).await;
         drop(shown);
-        let report = driven.map_err(|error| rollback_failure(error, again))?;
+        let report = driven.map_err(|error| rollback_failure(self.session, error, again))?;
         session.interrupt.harmless();
         if journal.catch_up().await.is_err() {
             let text =
@@ -293,13 +309,20 @@ impl Site<'_> {
             output.message(Prefix::Warning, text);
         }
         self.release(lease).await;
+        let exit = self.tell(&journal, &report, result);
+        if is_stale(&report) { Err(stale(purpose)) } else { Ok(exit) }
+    }
+
+    /// Says what was done.
+    fn tell(&self, journal: &OpenJournal, report: &Report, mut result: Value) -> Exit {
+        let output = self.session.output;
         if output.is_json() {
-            text::report_into(&mut result, &journal, &report);
-            output.json(text::purpose(purpose), result);
-        } else if !is_stale(&report) {
-            text::report(output, &journal, &report);
+            text::report_into(&mut result, journal, report);
+            output.json(text::purpose(journal.state().begun().purpose), result);
+        } else if !is_stale(report) {
+            text::report(output, journal, report);
         }
-        exit(purpose, &report)
+        if report.outcome == Some(Outcome::Done {}) { Exit::Done } else { Exit::Failed }
     }
 }
 
@@ -309,13 +332,10 @@ fn is_stale(report: &Report) -> bool {
     stale && report.rounds.is_empty()
 }
 
-fn exit(purpose: Purpose, report: &Report) -> Result<Exit, Failure> {
-    if is_stale(report) {
-        let what = text::purpose(purpose);
-        let text = format!("the cluster moved while you were reading the plan of the {what}; nothing was changed");
-        return Err(Failure::new(Exit::PlanStale, text));
-    }
-    Ok(if report.outcome == Some(Outcome::Done {}) { Exit::Done } else { Exit::Failed })
+fn stale(purpose: Purpose) -> Failure {
+    let what = text::purpose(purpose);
+    let text = format!("the cluster moved while you were reading the plan of the {what}; nothing was changed");
+    Failure::new(Exit::PlanStale, text)
 }
 
 /// Who, for people who find the journal: the machine and the process.

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use snapback::cluster::Cluster;
-use snapback::journal::{OpenJournal, Outcome, Purpose};
+use snapback::journal::{Begun, Event, OpenJournal, Outcome, Purpose};
 use snapback::restore::helm::Verdict;
 use snapback::restore::quiesce::{DeadBackend, Hold, Left, Role, Started, held_answer_for};
 use snapback::restore::{Applied, Plan};
-use snapback::rollback::Report;
+use snapback::rollback::{HOLD_NOTHING, Report};
 use snapback::snapshot::Selection;
 
 use super::error::{Failure, Prefix};
@@ -57,6 +57,11 @@ pub(crate) const fn command(meant: Purpose) -> &'static str {
         Purpose::Undo => "snapback undo",
         Purpose::Restore => "snapback restore",
     }
+}
+
+/// Nothing is stopped by it, and so nothing has to be started again.
+pub(crate) fn holds_nothing(begun: &Begun) -> bool {
+    begun.force.iter().any(|name| name == HOLD_NOTHING)
 }
 
 /// Prints what will be done.
@@ -185,10 +190,22 @@ pub(crate) fn report(output: &Output, journal: &OpenJournal, report: &Report) {
     }
     let rounds = u64::from(state.rounds());
     let writes: u64 = report.rounds.iter().map(|round| round.writes).sum();
-    output.line(&format!("{}, {}", table::count(rounds, "round"), table::count(writes, "write")));
+    // The journal counts rounds over all processes, and no writes.
+    let by = if state.resumed() > 0 { " by this process" } else { "" };
+    output.line(&format!("{}, {}{by}", table::count(rounds, "round"), table::count(writes, "write")));
     if let Some(Outcome::Failed { reason }) = &report.outcome {
-        let text = format!("given up: {reason}; what was stopped runs again");
+        let stopped = journal.records().iter().any(|record| matches!(record.event, Event::Stopping { .. }));
+        let mut text = format!("given up: {reason}");
+        text.push_str(if stopped { "; what was stopped runs again" } else { "" });
+        text.push_str(match (rounds, stopped) {
+            (0, false) => "; nothing was changed",
+            (0, true) => ", and nothing else was changed",
+            _ => "; what was done up to then stays",
+        });
         output.line(&output.paint(Tone::Red, &printable(&text)));
+        if let Some(before) = state.before().filter(|_| rounds > 0) {
+            output.line(&format!("`snapback undo` takes it back, to snapshot {before}"));
+        }
         return;
     }
     if let Some(proof) = &report.proof {

@@ -4,13 +4,17 @@
 //! failures with what to do next. Invariant: nothing else changes a cluster on which a transaction is unfinished (I7).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use snapback::cluster::{Cluster, ClusterError};
-use snapback::journal::{Begun, Event, JournalError, Summary, TransactionId, list};
+use snapback::journal::{
+    Begun, Event, JournalError, JournalStore as _, Place, Summary, TransactionId, TwoCopies, list,
+};
 use snapback::restore::RestoreError;
-use snapback::restore::quiesce::QuiesceError;
+use snapback::restore::quiesce::{HELD_BY, QuiesceError};
 use snapback::rollback::{HOLD_NOTHING, RollbackError};
 
+use super::advice::shell_word;
 use super::error::Failure;
 use super::exit::Exit;
 use super::restore_failure::restore_failure;
@@ -19,13 +23,35 @@ use super::state;
 use super::transaction_text as text;
 
 /// Every transaction that the repository or this machine knows of, oldest first.
-pub(crate) async fn summaries(folder: &Path, opened: &Opened) -> Result<Vec<Summary>, Failure> {
-    list(folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(&error))
+pub(crate) async fn summaries(
+    session: &Session<'_>,
+    folder: Option<&Path>,
+    opened: &Opened,
+) -> Result<Vec<Summary>, Failure> {
+    list(folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(session, &error))
 }
 
 /// The transaction of a cluster that has to be finished first, if there is one.
-pub(crate) async fn find(folder: &Path, opened: &Opened, cluster: &str) -> Result<Option<Summary>, Failure> {
-    Ok(summaries(folder, opened).await?.into_iter().find(|summary| summary.may_be_unfinished(cluster)))
+pub(crate) async fn find(
+    session: &Session<'_>,
+    folder: Option<&Path>,
+    opened: &Opened,
+    cluster: &str,
+) -> Result<Option<Summary>, Failure> {
+    Ok(summaries(session, folder, opened).await?.into_iter().find(|summary| summary.may_be_unfinished(cluster)))
+}
+
+/// Gives the repository the records that it lacks of transactions that have ended, so that other machines know it, too.
+/// One that cannot be completed now is tried again by the next command.
+pub(crate) async fn complete(session: &Session<'_>, folder: Option<&Path>, opened: &Opened) -> Result<(), Failure> {
+    let Some(folder) = folder else { return Ok(()) };
+    for summary in summaries(session, Some(folder), opened).await?.into_iter().filter(Summary::is_behind) {
+        let backend = Arc::clone(opened.repository.backend());
+        if let Err(error) = TwoCopies::new(folder, backend, summary.transaction).load().await {
+            tracing::warn!(%error, "the repository's copy of a journal stays behind");
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to take a snapshot of a cluster on which a transaction is not finished.
@@ -34,22 +60,22 @@ pub(crate) async fn refuse_unfinished(
     opened: &Opened,
     cluster: &Cluster,
 ) -> Result<(), Failure> {
-    let Some(folder) = state::place("journals", opened.repository.id()) else { return Ok(()) };
+    let folder = state::place("journals", opened.repository.id());
     let identity = cluster.identity().await?;
-    match find(&folder, opened, &identity).await? {
-        Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(&unfinished)?)),
-        None => Ok(()),
+    match find(session, folder.as_deref(), opened, &identity).await? {
+        Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(session, &unfinished)?)),
+        None => complete(session, folder.as_deref(), opened).await,
     }
 }
 
 /// How a transaction began.
-pub(crate) fn beginning(unfinished: &Summary) -> Result<Begun, Failure> {
+pub(crate) fn beginning(session: &Session<'_>, unfinished: &Summary) -> Result<Begun, Failure> {
     match (&unfinished.first, &unfinished.newest) {
         (Ok(first), Ok(_)) => match &first.event {
             Event::Begun(begun) => Ok(begun.clone()),
             _ => Err(Failure::new(Exit::Damaged, format!("transaction {} has no beginning", unfinished.transaction))),
         },
-        (Err(error), _) | (_, Err(error)) => Err(journal_failure(error)),
+        (_, Err(error)) | (Err(error), _) => Err(journal_failure(session, error)),
     }
 }
 
@@ -67,28 +93,68 @@ pub(crate) fn not_finished(session: &Session<'_>, transaction: &TransactionId, b
 }
 
 /// What is wrong with a journal, and what to do.
-pub(crate) fn journal_failure(error: &JournalError) -> Failure {
+pub(crate) fn journal_failure(session: &Session<'_>, error: &JournalError) -> Failure {
     let exit = match error {
         JournalError::Busy { .. } | JournalError::Taken { .. } => Exit::Held,
-        JournalError::Conflict { .. } | JournalError::Unreliable { .. } => Exit::Damaged,
+        JournalError::Conflict { .. } | JournalError::Unreliable { .. } | JournalError::Lost { .. } => Exit::Damaged,
         _ => Exit::Failed,
     };
     let failure = Failure::of(exit, error);
+    let stored = |name: &str| session.place().join(name.trim_end_matches('/'));
     match error {
         JournalError::Busy { .. } => failure.hint("wait until that process has ended"),
         JournalError::Taken { .. } => failure.hint("leave it to whoever goes on with it; this process stopped"),
-        JournalError::Conflict { .. } | JournalError::Unreliable { .. } => {
-            failure.hint("`snapback verify` names the damaged file; docs/journal-format.md says what each record means")
+        JournalError::Conflict { local, .. } => failure
+            .hint("two went on with it and did not see each other; docs/journal-format.md says what each record means")
+            .hint(format!("`{}` makes this machine follow the repository's copy", aside(local))),
+        JournalError::Unreliable { source, .. } if source.is_newer() => {
+            failure.hint("use the snapback that wrote it, or a later one")
+        }
+        JournalError::Unreliable { place: Place::Local(local), other_is_whole: true, .. } => failure.hint(format!(
+            "the repository's copy is whole: `{}` goes by that one, which may lack what was done last",
+            aside(local)
+        )),
+        JournalError::Unreliable { place: Place::Repository(file), other_is_whole: true, .. } => failure.hint(format!(
+            "this machine's copy is whole: `{}`, and the next command completes the repository from it",
+            aside(&stored(file))
+        )),
+        JournalError::Unreliable { transaction, place: Place::Local(local), .. } => {
+            let failure = failure.hint("it is the only copy, so nobody can tell how far this transaction came");
+            forget(failure, transaction, &aside(local))
+        }
+        JournalError::Unreliable { transaction, place: Place::Repository(_), .. } => {
+            let folder = stored(&format!("journal/{transaction}"));
+            let failure = failure.hint("the machine that wrote it has another copy: run the command there");
+            forget(failure, transaction, &aside(&folder))
+        }
+        JournalError::Lost { transaction, local, mirror, .. } => {
+            forget(failure, transaction, &format!("{}; {}", aside(local), aside(&stored(mirror))))
         }
         _ => failure,
     }
 }
 
-pub(crate) fn rollback_failure(error: RollbackError, again: &str) -> Failure {
+/// What to type so that a file or folder counts no more. Nothing is deleted.
+fn aside(path: &Path) -> String {
+    let path = path.display().to_string();
+    format!("mv {} {}", shell_word(&path), shell_word(&format!("{path}.damaged")))
+}
+
+/// The way out when no copy says what a transaction did.
+fn forget(failure: Failure, transaction: &TransactionId, aside: &str) -> Failure {
+    failure
+        .hint(format!(
+            "what it holds still has its name: `kubectl get deployments,statefulsets,clusters.cluster.x-k8s.io -A -o yaml \
+             | grep '{HELD_BY}: {transaction}'`"
+        ))
+        .hint(format!("once that names nothing, or all of it runs again: `{aside}` makes snapback forget it"))
+}
+
+pub(crate) fn rollback_failure(session: &Session<'_>, error: RollbackError, again: &str) -> Failure {
     let go_on = format!("it is not over: `{again}` goes on with it");
     let gated = |error: &RestoreError| matches!(error, RestoreError::Cluster(ClusterError::Gated { .. }));
     match error {
-        RollbackError::Journal(error) => journal_failure(&error).hint(go_on),
+        RollbackError::Journal(error) => journal_failure(session, &error).hint(go_on),
         RollbackError::Restore(error) if gated(&error) => Failure::of(Exit::Held, &error).hint(go_on),
         error @ RollbackError::Quiesce(QuiesceError::Cluster(ClusterError::Gated { .. })) => {
             Failure::of(Exit::Held, &error).hint(go_on)

@@ -1,24 +1,77 @@
 //! Everything that can go wrong with a journal, as facts.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use super::mirror::mirror_folder;
 use super::record::RecordError;
 use super::transaction_id::TransactionId;
 use super::transition::IllegalEvent;
 use crate::store::backend::BackendError;
 
+/// Where a copy of a journal lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file on this machine.
+    Local(PathBuf),
+    /// A file or folder in the repository.
+    Repository(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => path.display().fmt(f),
+            Self::Repository(name) => f.write_str(name),
+        }
+    }
+}
+
+impl JournalError {
+    /// Of a damaged copy on this machine: what the one in the repository makes of it.
+    pub(super) fn beside_the_repository(self, other_is_whole: bool) -> Self {
+        match self {
+            Self::Unreliable { transaction, place: Place::Local(local), source, .. } if !other_is_whole => {
+                let mirror = mirror_folder(&transaction);
+                Self::Lost { transaction, local, mirror, source }
+            }
+            Self::Unreliable { transaction, place, source, .. } => {
+                Self::Unreliable { transaction, place, other_is_whole, source }
+            }
+            other => other,
+        }
+    }
+}
+
 /// A journal operation that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// A copy of a journal cannot be relied on.
+    /// A copy of a journal cannot be relied on, and the other one is not there, or not enough to do without.
     #[error("the journal `{place}` cannot be relied on")]
     Unreliable {
-        /// The local file, or the file or folder in the repository.
-        place: String,
+        /// The transaction.
+        transaction: TransactionId,
+        /// Which copy.
+        place: Place,
+        /// The other copy is whole, as far as it goes: it does not say that the transaction has ended.
+        other_is_whole: bool,
         /// Which record, and why.
         #[source]
-        source: RecordError,
+        source: Box<RecordError>,
+    },
+    /// Neither copy can be relied on, nor both together.
+    #[error("neither copy of a journal can be relied on: `{local}` and `{mirror}`")]
+    Lost {
+        /// The transaction.
+        transaction: TransactionId,
+        /// The copy on this machine.
+        local: PathBuf,
+        /// The other one's folder in the repository.
+        mirror: String,
+        /// What is wrong with the one on this machine.
+        #[source]
+        source: Box<RecordError>,
     },
     /// The two copies go different ways from a record on.
     #[error("the copies of transaction {transaction} differ from record {number} on: `{local}` and `{mirror}`")]

@@ -10,8 +10,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::JournalError;
-use super::record::lines;
+use super::error::{JournalError, Place};
+use super::record::{RecordError, lines};
 use super::transaction_id::TransactionId;
 
 const SUFFIX: &str = ".jsonl";
@@ -21,6 +21,7 @@ const FILE_MODE: u32 = 0o600;
 /// One transaction's file.
 #[derive(Debug)]
 pub(super) struct LocalCopy {
+    transaction: TransactionId,
     path: PathBuf,
     /// Locked as long as it is open; none until there is something to write.
     file: Option<Arc<File>>,
@@ -29,7 +30,7 @@ pub(super) struct LocalCopy {
 impl LocalCopy {
     /// Names it; nothing is read or made yet.
     pub(super) fn new(folder: &Path, transaction: &TransactionId) -> Self {
-        Self { path: path(folder, transaction), file: None }
+        Self { transaction: transaction.clone(), path: path(folder, transaction), file: None }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -97,8 +98,14 @@ impl LocalCopy {
         .await
     }
 
-    fn unreliable(&self, source: super::record::RecordError) -> JournalError {
-        JournalError::Unreliable { place: self.path.display().to_string(), source }
+    fn unreliable(&self, source: RecordError) -> JournalError {
+        let place = Place::Local(self.path.clone());
+        JournalError::Unreliable {
+            transaction: self.transaction.clone(),
+            place,
+            other_is_whole: false,
+            source: source.into(),
+        }
     }
 
     /// Its lines, for who only looks: nothing is locked or repaired.

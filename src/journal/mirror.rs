@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::error::JournalError;
-use super::record::RecordError;
 use super::transaction_id::TransactionId;
 use crate::store::backend::{Backend, BackendError, Content};
 
@@ -58,20 +57,21 @@ pub(super) async fn put(backend: &dyn Backend, name: &str, line: &[u8]) -> Resul
     }
 }
 
-/// All lines of a transaction, oldest first.
+/// All lines of a transaction that are there, by number.
 ///
 /// # Errors
-/// A file in the middle is missing, or the repository does not answer.
+/// The repository does not answer.
 pub(super) async fn read_mirror(
     backend: &dyn Backend,
     transaction: &TransactionId,
-) -> Result<Vec<Vec<u8>>, JournalError> {
+) -> Result<BTreeMap<u64, Vec<u8>>, JournalError> {
     let files = backend.list(&mirror_folder(transaction)).await?;
-    let mut numbers: Vec<u64> = files.iter().filter_map(|file| Some(mirror_number(&file.name)?.1)).collect();
-    numbers.sort_unstable();
-    check_gaps(transaction, &numbers)?;
-    let names = numbers.into_iter().map(|number| mirror_name(transaction, number));
-    let reads = futures::stream::iter(names).map(|name| async move { backend.read(&name).await });
+    let numbers = files.iter().filter_map(|file| Some(mirror_number(&file.name)?.1));
+    let reads = numbers.map(async |number| {
+        let line = backend.read(&mirror_name(transaction, number)).await?;
+        Ok::<_, BackendError>((number, line))
+    });
+    let reads = futures::stream::iter(reads.collect::<Vec<_>>());
     Ok(reads.buffered(PARALLEL_RECORDS).try_collect().await?)
 }
 
@@ -89,11 +89,7 @@ pub(super) async fn mirrored_transactions(
     Ok(found)
 }
 
-/// Sorted numbers are dense from 0.
-pub(super) fn check_gaps(transaction: &TransactionId, numbers: &[u64]) -> Result<(), JournalError> {
-    let gap = (0..).zip(numbers).find(|(wanted, number)| wanted != *number);
-    gap.map_or(Ok(()), |(number, _)| {
-        let place = mirror_name(transaction, number);
-        Err(JournalError::Unreliable { place, source: RecordError::Missing { number } })
-    })
+/// The first number that is missing before a later one, of sorted ones.
+pub(super) fn first_gap(numbers: impl IntoIterator<Item = u64>) -> Option<u64> {
+    (0..).zip(numbers).find(|(wanted, number)| wanted != number).map(|(wanted, _)| wanted)
 }

@@ -13,6 +13,7 @@
 //! notice, and one of them stops (I9); a record holds names, numbers and hashes, never a value (I10); the folder is
 //! given by the caller (I11). Format 1 is a promise: `docs/journal-format.md`.
 
+mod agreement;
 mod chain;
 mod error;
 mod event;
@@ -32,7 +33,7 @@ mod transition_test;
 mod two_copies;
 
 pub use chain::Chain;
-pub use error::JournalError;
+pub use error::{JournalError, Place};
 pub use event::{Begun, Event, Outcome, Purpose, Reason, SnapshotName};
 pub use held::{Held, Prior};
 pub use journal_store::JournalStore;

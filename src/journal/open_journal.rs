@@ -7,9 +7,10 @@
 use jiff::Timestamp;
 
 use super::chain::Chain;
-use super::error::JournalError;
+use super::error::{JournalError, Place};
 use super::event::{Begun, Event};
 use super::journal_store::JournalStore;
+use super::mirror::mirror_folder;
 use super::record::Record;
 use super::state::State;
 use super::transaction_id::TransactionId;
@@ -49,8 +50,8 @@ impl OpenJournal {
         let transaction = store.transaction().clone();
         let lines = store.load().await?;
         let chain = Chain::read(&transaction, &lines).map_err(|source| {
-            let place = transaction.to_string();
-            JournalError::Unreliable { place, source }
+            let (transaction, place) = (transaction.clone(), Place::Repository(mirror_folder(&transaction)));
+            JournalError::Unreliable { transaction, place, other_is_whole: false, source: Box::new(source) }
         })?;
         let Some(state) = chain.state().cloned() else { return Err(JournalError::Missing { transaction }) };
         if state.ended().is_some() {

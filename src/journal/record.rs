@@ -91,6 +91,18 @@ pub enum RecordError {
 }
 
 impl RecordError {
+    /// Its place in the journal.
+    pub const fn number(&self) -> u64 {
+        match self {
+            Self::Damaged { number, .. }
+            | Self::Missing { number }
+            | Self::Misplaced { number, .. }
+            | Self::NewerFormat { number, .. }
+            | Self::NotUnderstood { number, .. }
+            | Self::Illegal { number, .. } => *number,
+        }
+    }
+
     /// A later program wrote it: no damage.
     pub const fn is_newer(&self) -> bool {
         matches!(self, Self::NewerFormat { .. } | Self::NotUnderstood { .. })

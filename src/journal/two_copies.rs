@@ -2,8 +2,8 @@
 //!
 //! In: lines. Out: lines, whichever copy has them.
 //! Invariants: a line is durable here before it is sent anywhere; lines reach the repository in their order, without a
-//! gap; a repository that fails costs nothing but the second copy, and is caught up with before the next line; of two
-//! copies one is the beginning of the other, or nobody goes on.
+//! gap; a repository that fails costs nothing but the second copy, and is caught up with before the next line; what two
+//! copies say together is for `agreement` to judge.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::agreement::agreed;
 use super::chain::Chain;
 use super::error::JournalError;
 use super::journal_store::JournalStore;
 use super::local_copy::LocalCopy;
-use super::mirror::{Put, mirror_folder, mirror_name, put, read_mirror};
+use super::mirror::{Put, mirror_name, put, read_mirror};
 use super::transaction_id::TransactionId;
 use crate::store::backend::Backend;
 
@@ -45,16 +46,18 @@ impl JournalStore for TwoCopies {
 
     /// Completes the shorter copy from the longer one. A repository that can be read and not written stays behind.
     async fn load(&mut self) -> Result<Vec<Vec<u8>>, JournalError> {
-        let here = self.local.open().await?;
+        let here = self.local.open().await;
         let there = read_mirror(&*self.backend, &self.transaction).await?;
-        let (whole, _) = longer(&self.transaction, self.local.path(), &here, &there)?;
-        let missing_here = whole.get(here.len()..).unwrap_or_default();
+        let known_here = here.as_ref().ok().cloned();
+        let (whole, _) = agreed(&self.transaction, self.local.path(), here, &there)?;
+        // A damaged file is left as it is, to be looked at.
+        let missing_here = known_here.and_then(|known| whole.strip_prefix(known.as_slice())).unwrap_or_default();
         if !missing_here.is_empty() {
             self.local.append(&missing_here.concat()).await?;
         }
-        self.pending = (0..).zip(whole.iter().cloned()).skip(there.len()).collect();
+        self.pending = (0..).zip(whole.iter().cloned()).filter(|(number, _)| !there.contains_key(number)).collect();
         match self.catch_up().await {
-            Ok(()) | Err(JournalError::Backend(_)) => Ok(whole.to_vec()),
+            Ok(()) | Err(JournalError::Backend(_)) => Ok(whole),
             Err(error) => Err(error),
         }
     }
@@ -93,43 +96,25 @@ impl JournalStore for TwoCopies {
     }
 }
 
-/// A transaction's records, for who only looks: nothing is locked, completed or written.
+/// A transaction's records, for who only looks: nothing is locked, completed or written. The folder is this machine's,
+/// if it has one.
 ///
 /// # Errors
 /// `Missing`, or the copies cannot be relied on.
 pub async fn read_journal(
-    folder: &Path,
+    folder: Option<&Path>,
     backend: &dyn Backend,
     transaction: &TransactionId,
 ) -> Result<Chain, JournalError> {
-    let local = LocalCopy::new(folder, transaction);
-    let here = local.read().await?;
+    let local = folder.map(|folder| LocalCopy::new(folder, transaction));
+    let (path, here) = match &local {
+        Some(local) => (local.path(), local.read().await),
+        None => (Path::new(""), Ok(Vec::new())),
+    };
     let there = read_mirror(backend, transaction).await?;
-    let (_, chain) = longer(transaction, local.path(), &here, &there)?;
+    let (_, chain) = agreed(transaction, path, here, &there)?;
     if chain.is_empty() {
         return Err(JournalError::Missing { transaction: transaction.clone() });
     }
     Ok(chain)
-}
-
-/// The longer of two copies, of which the other one is the beginning.
-fn longer<'a>(
-    transaction: &TransactionId,
-    local: &Path,
-    here: &'a [Vec<u8>],
-    there: &'a [Vec<u8>],
-) -> Result<(&'a [Vec<u8>], Chain), JournalError> {
-    // Each by itself first: what is damaged should not be called a conflict.
-    let chain_here = checked(transaction, local.display().to_string(), here)?;
-    let chain_there = checked(transaction, mirror_folder(transaction), there)?;
-    if let Some((number, _)) = (0..).zip(here.iter().zip(there)).find(|(_, (here, there))| here != there) {
-        let (transaction, local) = (transaction.clone(), local.to_owned());
-        let mirror = mirror_name(&transaction, number);
-        return Err(JournalError::Conflict { transaction, number, local, mirror });
-    }
-    Ok(if here.len() >= there.len() { (here, chain_here) } else { (there, chain_there) })
-}
-
-fn checked(transaction: &TransactionId, place: String, lines: &[Vec<u8>]) -> Result<Chain, JournalError> {
-    Chain::read(transaction, lines).map_err(|source| JournalError::Unreliable { place, source })
 }

@@ -2,8 +2,9 @@
 //!
 //! In: the id of a transaction. Out: the lease, kept alive in the background, and a [`Guard`] that says before each
 //! write whether it still is. Invariants: whoever lost the lease finds its guard closed before anyone else can have it,
-//! since it stops earlier than the lease runs out; whose lease it is, is decided by the API server's clock and its
-//! resourceVersions, never by comparing two machines' clocks. Leases are never restored, so a restore does not fight it.
+//! since it stops earlier than the lease runs out; a lease that has a holder is taken only after it was seen unrenewed for
+//! as long as it lasts, so that no clock that jumps or differs gives it to two. Leases are never restored, so a restore
+//! does not fight it.
 //!
 //! ```text
 //!   renewed ──────── writes allowed ────────┤ STOP_AT of the duration ├── nobody writes ──┤ runs out: others take it
@@ -12,7 +13,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -24,6 +25,7 @@ use crate::cluster::{Cluster, ClusterError, WriteGate};
 use super::lease_record::{
     after, delete, duration, holder, lease_name, process, read, renewed, server_time, taken_by, until, write,
 };
+use super::moment::Moment;
 use super::object;
 
 /// How often taking it is tried while others are faster.
@@ -158,7 +160,7 @@ struct Keeper {
 #[derive(Clone, Copy, Debug)]
 struct ServerClock {
     read: Timestamp,
-    at: Instant,
+    at: Moment,
 }
 
 impl ServerClock {
@@ -171,8 +173,8 @@ impl ServerClock {
 struct State {
     /// As the API server had it last.
     lease: Value,
-    /// When the last renewal began, by two clocks: one does not count the time that the machine slept, the other jumps.
-    renewed: (Instant, SystemTime),
+    /// When the last renewal began.
+    renewed: Moment,
 }
 
 impl Lease {
@@ -182,11 +184,11 @@ impl Lease {
     /// Another transaction has it, or another living process of this one; the cluster does not answer.
     pub async fn acquire(cluster: &Cluster, transaction: &str, options: &LeaseOptions) -> Result<Self, LeaseError> {
         let process = format!("{:016x}", RandomState::new().build_hasher().finish());
-        let clock = ServerClock { read: server_time(cluster, options).await?, at: Instant::now() };
+        let clock = ServerClock { read: server_time(cluster, options).await?, at: Moment::now() };
         let mut watched = None;
         for _ in 0..ATTEMPTS {
             let current = wait_for_turn(cluster, transaction, options, clock, &mut watched).await?;
-            let renewed = (Instant::now(), SystemTime::now());
+            let renewed = Moment::now();
             let lease = taken_by(transaction, &process, clock.now(), options, current);
             match write(cluster, options, &lease).await {
                 Ok(lease) => {
@@ -255,11 +257,11 @@ async fn wait_for_turn(
     transaction: &str,
     options: &LeaseOptions,
     clock: ServerClock,
-    watched: &mut Option<(String, Instant)>,
+    watched: &mut Option<(String, Moment)>,
 ) -> Result<Option<Value>, LeaseError> {
     loop {
         let Some(current) = read(cluster, options).await? else { return Ok(None) };
-        if holder(&current).is_empty() || until(&current) < clock.now() {
+        if holder(&current).is_empty() {
             return Ok(Some(current));
         }
         let held = || LeaseError::Held {
@@ -267,21 +269,23 @@ async fn wait_for_turn(
             holder: holder(&current).to_owned(),
             until: until(&current),
         };
-        if holder(&current) != transaction {
+        let ours = holder(&current) == transaction;
+        if !ours && until(&current) >= clock.now() {
             return Err(held());
         }
-        // An earlier process of this transaction, which may be dead: a lease that nobody renewed for as long as it
-        // lasts, by our own clock, is nobody's. One that is renewed has a living owner.
+        // An earlier process of this transaction, which may be dead, or a lease that ran out by the API server's clock,
+        // which may have jumped, or be another API server's than the holder's. One that nobody renewed for as long as
+        // it lasts, by our own clock, is nobody's; one that is renewed has a living owner.
         let version = object::resource_version(&current);
         match watched {
-            _ if options.predecessor == Predecessor::Dead => return Ok(Some(current)),
+            _ if ours && options.predecessor == Predecessor::Dead => return Ok(Some(current)),
             Some((known, since)) if *known == version => {
                 if since.elapsed() >= duration(&current) {
                     return Ok(Some(current));
                 }
             }
             Some(_) => return Err(held()),
-            None => *watched = Some((version, Instant::now())),
+            None => *watched = Some((version, Moment::now())),
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -319,9 +323,8 @@ impl Keeper {
         if let Some(lost) = self.lost.borrow().clone() {
             return Err(lost);
         }
-        let (monotonic, wall) = self.lock().renewed;
-        // The longer of what the two clocks say: after a sleep, or a jump of the clock, a renewal comes first.
-        let since = monotonic.elapsed().max(wall.elapsed().unwrap_or_default());
+        // After a sleep of the machine a renewal comes first; a jump of its clock is none.
+        let since = self.lock().renewed.elapsed();
         if since >= self.stop_after() {
             return Err(LeaseLost::NotRenewed { lease: lease_name(&self.options), seconds: since.as_secs() });
         }
@@ -352,7 +355,7 @@ impl Keeper {
 
     /// Renews it once. An error without a reason says that nothing is known.
     async fn renew(&self) -> Result<(), Option<LeaseLost>> {
-        let began = (Instant::now(), SystemTime::now());
+        let began = Moment::now();
         let lease = renewed(&self.lock().lease, self.clock.now());
         match write(&self.cluster, &self.options, &lease).await {
             Ok(lease) => {

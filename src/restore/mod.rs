@@ -24,6 +24,7 @@ pub mod helm;
 mod judge;
 mod lease;
 mod lease_record;
+mod moment;
 mod never_list;
 mod object;
 mod options;

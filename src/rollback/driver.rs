@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::journal::{Event, Held, OpenJournal, Outcome, Reason, SnapshotName, Todo};
+use crate::journal::{Event, Held, OpenJournal, Reason, SnapshotName, Todo};
 use crate::progress::{Progress, ProgressEvent};
 use crate::restore::quiesce::{Holding, Quiesce};
 use crate::restore::{
@@ -120,14 +120,23 @@ pub async fn drive(
     driver.run().await
 }
 
-/// Ends a transaction that has no snapshot of now: nothing was changed, and nobody is to go on with it.
+/// Ends a transaction that has no snapshot of now: nothing was changed, and nobody is to go on with it. One whose process
+/// was killed while it did so is ended for the reason that it gave.
 ///
 /// # Errors
 /// The journal cannot be written.
 pub async fn abandon(journal: &mut OpenJournal, reason: Reason) -> Result<(), RollbackError> {
-    journal.append(Event::GivenUp { reason: reason.clone() }).await?;
-    journal.append(Event::Running {}).await?;
-    Ok(journal.append(Event::Ended { outcome: Outcome::Failed { reason } }).await?)
+    if journal.state().given_up().is_none() {
+        journal.append(Event::GivenUp { reason }).await?;
+    }
+    loop {
+        let next = match journal.state().todo() {
+            Todo::Run => Event::Running {},
+            Todo::End(outcome) => Event::Ended { outcome },
+            _ => return Ok(()),
+        };
+        journal.append(next).await?;
+    }
 }
 
 /// The content of a snapshot that a journal names.

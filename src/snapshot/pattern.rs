@@ -120,10 +120,10 @@ impl Pattern {
         if text.len() > MAX_PATTERN_BYTES || text.matches('{').count() > MAX_BRACES {
             return Err(SelectionError::TooBig);
         }
-        // A selection is written as words with blanks between them.
-        if text.contains(char::is_whitespace) {
-            return Err(refuse("it has a blank in it, and neither a path nor a name has one"));
+        if text.contains('[') && text.contains(char::is_whitespace) {
+            return Err(refuse("a blank cannot stand together with `[`; `?` means any one character"));
         }
+        let text = &without_blanks(text);
         let trimmed = text.trim_end_matches('/');
         if trimmed.is_empty() {
             return Err(refuse("it is empty"));
@@ -322,9 +322,19 @@ impl ObjectPattern {
     }
 }
 
-/// A name cut in the path is found by its cut form.
+/// A name cut in the path is found by its cut form, and one with blanks by the form that it has there.
 fn is_name((text, pattern): &(String, GlobMatcher), found: &str) -> bool {
-    pattern.is_match(found) || (is_literal(text) && encode_name(text) == found)
+    pattern.is_match(found)
+        || (text.contains('%') && pattern.is_match(encode_name(found)))
+        || (is_literal(text) && encode_name(text) == found)
+}
+
+/// Blanks as paths have them: a selection is written as words with blanks between them. No name has a `%` (the API
+/// server refuses it), so this means nothing else.
+fn without_blanks(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_whitespace() { encode_name(&letter.to_string()) } else { letter.into() })
+        .collect()
 }
 
 fn is_literal(text: &str) -> bool {

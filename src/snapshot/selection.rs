@@ -342,7 +342,7 @@ mod tests {
             "cluster/[",
             "Ä",
             "a b",
-            "cluster/a b",
+            "cm/a/[b ]",
         ] {
             let found = Selection::new(&texts(&[pattern]), &[], Scope::Everything);
             assert!(matches!(found, Err(SelectionError::Malformed { .. })), "{pattern:?}");
@@ -397,6 +397,19 @@ mod tests {
         let all = Selection::everything().within(only(&["cm"])).within(Selection::everything());
         assert!(!all.is_everything() && hits(&all) == [true, false, false, false, false]);
         assert!(Selection::everything().within(Selection::everything()).is_everything());
+    }
+
+    #[test]
+    fn names_with_blanks_are_found_and_survive_the_text() {
+        let role = "cluster/rbac.authorization.k8s.io/clusterroles/_/my%20own%20role.json";
+        for pattern in ["clusterroles/my own role", "clusterroles/_/my own*", "clusterroles/my%20own%20role", role] {
+            let selection = only(&[pattern]);
+            assert!(selection.includes_path(role), "{pattern}");
+            assert!(!selection.includes_path(&role.replace("%20", "-")), "{pattern}");
+            let read = Selection::parse(&selection.canonical_text()).unwrap();
+            assert!(read.includes_path(role) && read.canonical_text() == selection.canonical_text(), "{pattern}");
+        }
+        assert!(only(&["cluster/*/clusterroles/_/my own role.json"]).includes_path(role));
     }
 
     #[test]

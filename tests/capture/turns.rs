@@ -28,7 +28,7 @@ pub(super) fn url(n: usize) -> String {
 /// The twelve types with their objects. Every second one has two versions, so that a capture reads it when it has the CRDs,
 /// and the others beside them.
 pub(super) async fn prepare(cluster: &Cluster) {
-    let versions = |n: usize| if n % 2 == 0 { vec!["v1"] } else { vec!["v1", "v2"] };
+    let versions = |n: usize| if n.is_multiple_of(2) { vec!["v1"] } else { vec!["v1", "v2"] };
     let definitions: Vec<Value> = (0..TYPES).map(|n| crd(&plural(n), &versions(n))).collect();
     futures::future::join_all(definitions.iter().map(|definition| create_crd(cluster, definition))).await;
     for n in 0..TYPES {

@@ -141,7 +141,8 @@ fn a_restore_that_was_interrupted_can_be_given_up_and_undone() {
     assert!(unasked.stderr.contains("hint: run `snapback restore --give-up --yes`"), "{}", unasked.stderr);
     let run = snapback.run(&["restore", "--give-up", "--yes"]);
     assert_eq!(run.code, 1, "{}", run.all());
-    assert!(run.stdout.contains("given up: a person asked for it"), "{}", run.all());
+    assert!(run.stdout.contains("given up: a person asked for it; what was done up to then stays\n"), "{}", run.all());
+    assert!(run.stdout.contains("`snapback undo` takes it back, to snapshot #2 ("), "{}", run.all());
     assert_eq!(mode("b"), "production");
     patch("a", r#"{"metadata":{"finalizers":null}}"#);
     cluster.kubectl(&["wait", "--for=delete", "cm/a", "-n", "cli-given-up", "--timeout=60s"]);

@@ -53,6 +53,31 @@ fn a_snapshot_of_a_part_says_nothing_about_the_rest() {
 }
 
 #[test]
+fn an_object_whose_name_has_blanks_is_selected_by_its_name() {
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
+    let role = |verb: &str| {
+        let rules = format!("rules: [{{apiGroups: [''], resources: [pods], verbs: [{verb}]}}]");
+        cluster.apply(&format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{name: 'cli my role'}}, {rules}}}"
+        ));
+    };
+    role("get");
+    let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
+    snapback.ok(&["init"]);
+    snapback.ok(&["backup", "--only", "clusterroles/cli my role"]);
+    assert_eq!(snapback.json(&["show", "1"])["snapshot"]["objects"], 1);
+    role("list");
+    let restore = ["restore", "1", "--only", "clusterroles/cli my role", "--no-wait"];
+    let run = snapback.run(&restore);
+    assert!(run.stderr.contains("--only 'clusterroles/cli my role' --yes`"), "{}", run.all());
+    snapback.ok(&[&restore[..], &["--yes"]].concat());
+    let verb = || cluster.kubectl(&["get", "clusterrole", "cli my role", "-o", "jsonpath={.rules[0].verbs[0]}"]);
+    assert_eq!(verb(), "get");
+    snapback.ok(&["undo", "--yes", "--no-wait"]);
+    assert_eq!(verb(), "list");
+}
+
+#[test]
 fn a_pattern_that_matches_nothing_is_said() {
     let cluster = ControlPlane::shared();
     cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: cli-nothing}}");

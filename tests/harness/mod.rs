@@ -3,6 +3,7 @@
 
 pub mod again;
 pub mod audit;
+pub mod clock;
 pub mod control_plane;
 pub mod fighting;
 pub mod https_stand_in;

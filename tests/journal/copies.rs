@@ -55,7 +55,7 @@ async fn a_journal_is_stored_twice_and_private() {
     }
     assert_eq!(file(&at).metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
-    let chain = read_journal(&at, &*backend, &id(1)).await.unwrap();
+    let chain = read_journal(Some(&at), &*backend, &id(1)).await.unwrap();
     assert_eq!(chain.records().iter().map(|record| record.event.clone()).collect::<Vec<_>>(), done());
     assert_eq!(chain.state(), Some(journal.state()));
     drop(journal);
@@ -70,7 +70,7 @@ async fn a_journal_is_stored_twice_and_private() {
     let nothing = OpenJournal::resume(store(&elsewhere, &memory()), TOOL, HOLDER).await;
     assert!(matches!(nothing, Err(JournalError::Missing { .. })), "{nothing:?}");
     assert!(!elsewhere.exists());
-    let nothing = read_journal(&elsewhere, &*memory(), &id(1)).await;
+    let nothing = read_journal(Some(&elsewhere), &*memory(), &id(1)).await;
     assert!(matches!(nothing, Err(JournalError::Missing { .. })), "{nothing:?}");
 }
 
@@ -96,7 +96,7 @@ async fn a_torn_last_line_is_dropped_and_nothing_else_is() {
     let backend = memory();
     for cut in 0..last.len() {
         std::fs::write(file(folder.path()), [&whole, &last[..cut]].concat()).unwrap();
-        let chain = read_journal(folder.path(), &*backend, &id(1)).await.unwrap();
+        let chain = read_journal(Some(folder.path()), &*backend, &id(1)).await.unwrap();
         assert_eq!(chain.len(), 4, "cut at {cut}");
         if cut % 97 == 1 {
             let backend = memory();
@@ -207,7 +207,7 @@ async fn copies_that_go_different_ways_are_a_conflict_that_names_both() {
         id(1)
     );
     assert_eq!(conflict.to_string(), expected);
-    let conflict = read_journal(first, &*seen, &id(1)).await;
+    let conflict = read_journal(Some(first), &*seen, &id(1)).await;
     assert!(matches!(conflict, Err(JournalError::Conflict { number: 1, .. })), "{conflict:?}");
     // The other one is not held up.
     assert!(OpenJournal::resume(store(second, &inner), TOOL, HOLDER).await.is_ok());
@@ -221,7 +221,7 @@ async fn two_processes_of_one_machine_never_both_go_on() {
     let second = OpenJournal::resume(store(folder.path(), &backend), TOOL, HOLDER).await.unwrap_err();
     assert_eq!(second.to_string(), format!("another process holds `{}`", file(folder.path()).display()));
     // Looking is allowed.
-    assert_eq!(read_journal(folder.path(), &*backend, &id(1)).await.unwrap().len(), 1);
+    assert_eq!(read_journal(Some(folder.path()), &*backend, &id(1)).await.unwrap().len(), 1);
     drop(first);
     assert!(OpenJournal::resume(store(folder.path(), &backend), TOOL, HOLDER).await.is_ok());
 

@@ -74,7 +74,7 @@ async fn every_changed_byte_on_this_machine_is_found() {
     // A line feed tears a line into two.
     for (at, changed) in changed(&bytes, one_bit).chain(changed(&bytes, |_, _| b'\n')) {
         std::fs::write(folder.path().join(format!("{}.jsonl", id(1))), changed).unwrap();
-        assert!(read_journal(folder.path(), &*nothing, &id(1)).await.is_err(), "byte {at}");
+        assert!(read_journal(Some(folder.path()), &*nothing, &id(1)).await.is_err(), "byte {at}");
     }
     assert!(nothing.list("").await.unwrap().is_empty());
 }
@@ -88,7 +88,7 @@ async fn what_is_missing_moved_or_made_up_is_found() {
     let report = look(&backend).await;
     assert_eq!(files(&report), [name(2)]);
     assert_eq!(report.damage[0].what, "record 2 is missing, and a later one is there");
-    let refused = read_journal(std::path::Path::new("/nowhere"), &*backend, &id(1)).await.unwrap_err();
+    let refused = read_journal(Some(std::path::Path::new("/nowhere")), &*backend, &id(1)).await.unwrap_err();
     assert_eq!(refused.to_string(), format!("the journal `{}` cannot be relied on", name(2)));
 
     // Another record's whole line, and a record of another transaction.
@@ -139,6 +139,6 @@ async fn what_a_later_program_wrote_is_refused_and_is_no_damage() {
     assert!(report.is_sound(), "{report:?}");
     let what = "record 2 is whole, and this program does not know what it says: the event `hop-armed`";
     assert_eq!(report.notes, [format!("`{}`: {what}", name(2))]);
-    let refused = read_journal(std::path::Path::new("/nowhere"), &*backend, &id(1)).await.unwrap_err();
+    let refused = read_journal(Some(std::path::Path::new("/nowhere")), &*backend, &id(1)).await.unwrap_err();
     assert_eq!(std::error::Error::source(&refused).unwrap().to_string(), what);
 }

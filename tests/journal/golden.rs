@@ -31,7 +31,7 @@ async fn the_golden_journals_of_format_1_are_read_and_written_alike() {
     let mut kinds = BTreeSet::new();
     for (at, (transaction, events)) in stories().into_iter().enumerate() {
         for place in [&local, &nowhere].into_iter().take(if at < MIRRORED { 2 } else { 1 }) {
-            let chain = read_journal(place, &*repository, &transaction).await.unwrap();
+            let chain = read_journal(Some(place), &*repository, &transaction).await.unwrap();
             let found: Vec<Event> = chain.records().iter().map(|record| record.event.clone()).collect();
             assert_eq!(found, events);
         }
@@ -45,7 +45,7 @@ async fn the_golden_journals_of_format_1_are_read_and_written_alike() {
     }
     assert_eq!(kinds.len(), 21, "a kind has no golden record: {kinds:?}");
 
-    let summaries = list(&local, &*repository).await.unwrap();
+    let summaries = list(Some(&local), &*repository).await.unwrap();
     assert_eq!(summaries.len(), stories().len());
     let unfinished: Vec<_> = summaries.iter().filter(|summary| summary.may_be_unfinished(CLUSTER)).collect();
     assert_eq!(unfinished.iter().map(|summary| &summary.transaction).collect::<Vec<_>>(), [&id(2)]);

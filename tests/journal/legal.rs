@@ -153,7 +153,7 @@ async fn recover(lines: &[Vec<u8>], here: usize, there: usize) -> Vec<Vec<u8>> {
     for (number, line) in lines[..there].iter().enumerate() {
         backend.create(&format!("journal/{}/{number:020}.json", id(1)), Content::Bytes(line)).await.unwrap();
     }
-    let seen = read_journal(folder.path(), &*backend, &id(1)).await;
+    let seen = read_journal(Some(folder.path()), &*backend, &id(1)).await;
     let mut store = TwoCopies::new(folder.path(), Arc::clone(&backend), id(1));
     let loaded = store.load().await.unwrap();
     assert_eq!(seen.map_or(0, |chain| chain.len()), loaded.len() as u64);

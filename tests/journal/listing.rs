@@ -24,7 +24,7 @@ async fn an_unfinished_transaction_is_found_wherever_it_lies() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::default());
-    assert!(list(&at.join("none"), &*backend).await.unwrap().is_empty());
+    assert!(list(Some(&at.join("none")), &*backend).await.unwrap().is_empty());
 
     let mut elsewhere = begun(Purpose::Rollback);
     elsewhere.cluster = "another".to_owned();
@@ -48,7 +48,7 @@ async fn an_unfinished_transaction_is_found_wherever_it_lies() {
     std::fs::write(at.join("notes.jsonl"), "x").unwrap();
     backend.create("journal/notes.txt", Content::Bytes(b"x")).await.unwrap();
 
-    let found = list(at, &*backend).await.unwrap();
+    let found = list(Some(at), &*backend).await.unwrap();
     let shown: Vec<_> = found
         .iter()
         .map(|s| (s.transaction.clone(), s.local, s.mirrored, s.outcome().is_some(), s.may_be_unfinished(CLUSTER)))
@@ -69,5 +69,5 @@ async fn an_unfinished_transaction_is_found_wherever_it_lies() {
     assert_eq!(found[6].cluster(), Some(CLUSTER));
     // Opening the one whose end the repository does not have gives it to the repository.
     TwoCopies::new(at, Arc::clone(&backend), id(4)).load().await.unwrap();
-    assert_eq!(list(at, &*backend).await.unwrap()[3].mirrored, all);
+    assert_eq!(list(Some(at), &*backend).await.unwrap()[3].mirrored, all);
 }

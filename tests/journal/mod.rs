@@ -9,5 +9,6 @@ mod flaky;
 mod golden;
 mod legal;
 mod listing;
+mod one_copy;
 mod recovery;
 mod story;

@@ -55,7 +55,7 @@ async fn a_second_transaction_is_refused_until_the_first_gives_the_lease_back() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_ran_out_is_taken_over_and_who_lost_it_writes_no_more() {
     let cluster = shared().await;
-    let old = json!({"metadata": {"name": "taken"}, "spec": {"holderIdentity": "t0", "leaseDurationSeconds": 30,
+    let old = json!({"metadata": {"name": "taken"}, "spec": {"holderIdentity": "t0", "leaseDurationSeconds": 1,
         "leaseTransitions": 4, "renewTime": "2020-01-01T00:00:00.000000Z"}});
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
     cluster.send(Method::POST, leases, Some(old.to_string().into_bytes())).await.unwrap();
@@ -142,4 +142,30 @@ async fn nothing_is_written_while_the_lease_cannot_be_renewed() {
     admin.send(Method::POST, &rbac("rolebindings"), made(&binding)).await.unwrap();
     until(async || guard.check().is_ok()).await;
     until(async || gated.send(Method::POST, maps, made(&map)).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_renewed_is_held_whatever_the_clocks_say() {
+    let cluster = shared().await;
+    // Its holder's API server has a clock that is behind: by this one's, every renewal ran out long ago.
+    let lease = json!({"metadata": {"name": "behind"}, "spec": {"holderIdentity": "t1", "leaseDurationSeconds": 60,
+        "renewTime": "2020-01-01T00:00:00.000000Z"}});
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+    cluster.send(Method::POST, leases, Some(lease.to_string().into_bytes())).await.unwrap();
+    let renewing = async {
+        for second in 1.. {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let mut lease = read(&cluster, "behind").await.unwrap();
+            lease["spec"]["renewTime"] =
+                json!(format!("2020-01-01T00:{:02}:{:02}.000000Z", second / 60 % 60, second % 60));
+            cluster.send(Method::PUT, &format!("{leases}/behind"), Some(lease.to_string().into_bytes())).await.unwrap();
+        }
+    };
+    let other = options("behind");
+    let refused = tokio::select! {
+        () = renewing => None,
+        acquired = Lease::acquire(&cluster, "t2", &other) => Some(acquired),
+    };
+    assert!(matches!(refused, Some(Err(LeaseError::Held { .. }))), "{refused:?}");
+    assert_eq!(read(&cluster, "behind").await.unwrap()["spec"]["holderIdentity"], "t1");
 }

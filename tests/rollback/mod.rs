@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
 
 mod case;
+mod clocks;
+mod damaged_copy;
 mod finalizers;
+mod given_up;
 mod half_way;
 mod helm;
+mod homeless;
 mod hop;
 mod kills;
 mod only_what_changed;
@@ -13,3 +17,5 @@ mod outages;
 mod pairs;
 mod refusals;
 mod returning;
+mod rewritten;
+mod undoes;

@@ -2,7 +2,7 @@
 //! Whatever it was, the same command ends it, and ends the same (I7, I8, I9).
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Child;
+use std::process::{Child, ChildStderr, Command};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -16,10 +16,11 @@ const API_SERVER: &str = "kube-apiserver";
 const INSTALLER: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: cozystack, namespace: cozy-system}, \
     spec: {replicas: 1, selector: {matchLabels: {app: cozystack}}, template: {metadata: {labels: {app: cozystack}}, \
     spec: {containers: [{name: installer, image: 'example.org/installer:v1'}]}}}}";
+pub(super) const ROLLBACK: [&str; 3] = ["rollback", "--yes", "--no-wait"];
 /// Enough that most are still to be written when something happens.
 const MAPS: usize = 120;
 
-fn maps(value: &str) -> String {
+pub(super) fn maps(value: &str) -> String {
     let map = |number| {
         format!(
             "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: map-{number}, namespace: cozy-system}}, data: {{a: '{value}'}}}}"
@@ -29,7 +30,7 @@ fn maps(value: &str) -> String {
 }
 
 /// A platform with an installer, a snapshot of it, and something to put back.
-fn upgraded() -> (ControlPlane, Snapback) {
+pub(super) fn upgraded() -> (ControlPlane, Snapback) {
     let cluster = ControlPlane::start(&Options::default().controllers());
     cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: cozy-system}}");
     cluster.apply(&maps("1"));
@@ -43,8 +44,8 @@ fn upgraded() -> (ControlPlane, Snapback) {
 }
 
 /// A rollback that is in the middle of its writes.
-fn begun(snapback: &Snapback) -> (Child, BufReader<std::process::ChildStderr>) {
-    let mut child = snapback.command(&["rollback", "--yes", "--no-wait"]).spawn().unwrap();
+pub(super) fn begun(mut rollback: Command) -> (Child, BufReader<ChildStderr>) {
+    let mut child = rollback.spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while line != "restoring\n" {
@@ -55,7 +56,7 @@ fn begun(snapback: &Snapback) -> (Child, BufReader<std::process::ChildStderr>) {
 }
 
 /// Every object is back, the installer runs, and nothing bears a mark.
-fn check(cluster: &ControlPlane, snapback: &Snapback) {
+pub(super) fn check(cluster: &ControlPlane, snapback: &Snapback) {
     let plan = snapback.json(&["restore", "pre-upgrade", "--dry-run"]);
     assert_eq!(plan["plan"]["actions"], json!([]));
     let installer = cluster.kubectl(&["get", "deployment", "cozystack", "-n", "cozy-system", "-o", "json"]);
@@ -66,7 +67,7 @@ fn check(cluster: &ControlPlane, snapback: &Snapback) {
     assert!(!leases.contains("/snapback\n"), "the lease was not given back: {leases}");
 }
 
-fn finished(mut child: Child, mut stderr: BufReader<std::process::ChildStderr>) -> (i32, String) {
+pub(super) fn finished(mut child: Child, mut stderr: BufReader<ChildStderr>) -> (i32, String) {
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut stderr, &mut rest).unwrap();
     (child.wait().unwrap().code().unwrap(), rest)
@@ -76,7 +77,7 @@ fn finished(mut child: Child, mut stderr: BufReader<std::process::ChildStderr>) 
 fn an_api_server_that_dies_is_waited_for_or_the_same_command_goes_on() {
     let (cluster, snapback) = upgraded();
     // Killed, and back at once.
-    let (child, stderr) = begun(&snapback);
+    let (child, stderr) = begun(snapback.command(&ROLLBACK));
     cluster.kill_server(API_SERVER);
     cluster.start_server(API_SERVER);
     let (code, said) = finished(child, stderr);
@@ -88,7 +89,7 @@ fn an_api_server_that_dies_is_waited_for_or_the_same_command_goes_on() {
     }
     // Away for longer than anybody waits (four minutes), and than the lease lasts.
     cluster.apply(&maps("3"));
-    let (child, stderr) = begun(&snapback);
+    let (child, stderr) = begun(snapback.command(&ROLLBACK));
     cluster.stop_server(API_SERVER);
     let (code, said) = finished(child, stderr);
     assert!(matches!(code, 1 | 6), "{code} {said}");
@@ -104,10 +105,9 @@ fn an_api_server_that_dies_is_waited_for_or_the_same_command_goes_on() {
 #[test]
 fn killed_at_any_moment_the_same_command_ends_it() {
     let (cluster, snapback) = upgraded();
-    let rollback = ["rollback", "--yes", "--no-wait"];
     // How long one takes that lives.
     let started = Instant::now();
-    snapback.ok(&rollback);
+    snapback.ok(&ROLLBACK);
     let whole = u64::try_from(started.elapsed().as_millis()).unwrap();
     check(&cluster, &snapback);
     for seed in seeds((3, 200)) {
@@ -116,18 +116,18 @@ fn killed_at_any_moment_the_same_command_ends_it() {
         // Now and then whoever goes on dies as well.
         let mut kills = 0;
         while kills == 0 || chance.below(3) == 0 {
-            let mut child = snapback.command(&rollback).spawn().unwrap();
+            let mut child = snapback.command(&ROLLBACK).spawn().unwrap();
             std::thread::sleep(Duration::from_millis(chance.below(whole)));
             child.kill().unwrap();
             child.wait().unwrap();
             kills += 1;
         }
-        let mut run = snapback.run(&rollback);
+        let mut run = snapback.run(&ROLLBACK);
         // Killed with the lease in its hand and nothing decided: nobody can know that it is dead until it runs out.
         let waiting = Instant::now();
         while run.code == 6 && waiting.elapsed() < Duration::from_secs(90) {
             std::thread::sleep(Duration::from_secs(2));
-            run = snapback.run(&rollback);
+            run = snapback.run(&ROLLBACK);
         }
         assert_eq!(run.code, 0, "seed {seed}, {kills} kills: {}", run.all());
         check(&cluster, &snapback);
@@ -146,7 +146,7 @@ fn a_second_snapback_leaves_the_first_alone_and_one_of_another_machine_goes_on_w
     };
     patch(r#"["snapback.test/stay"]"#);
     cluster.kubectl(&["delete", "cm", "map-0", "-n", "cozy-system", "--wait=false"]);
-    let (mut first, _stderr) = begun(&snapback);
+    let (mut first, _stderr) = begun(snapback.command(&ROLLBACK));
 
     let held = |run: &Run| {
         assert_eq!(run.code, 6, "{}", run.all());
