@@ -71,6 +71,7 @@ impl Site<'_> {
         }
         let scope = intended.scope.selection(&live, &wanted).await.map_err(restore_failure)?;
         let holds = find(&live, &wanted, &self.named()?).await.map_err(restore_failure)?;
+        let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
         let items: Vec<_> = holds.iter().map(|hold| hold.item.clone()).collect();
         let meant = items.iter().filter(|item| scope.includes_path(&item.object_path().to_tree_path()));
         let (mut preview, marks) = if intended.agrees_to(HOLD_NOTHING) {
@@ -83,11 +84,11 @@ impl Site<'_> {
                     dead.push(one);
                 }
             }
-            let outside = changed_outside(&live, &wanted, &scope).await.map_err(restore_failure)?;
+            let mut outside = changed_outside(&live, &wanted, &scope).await.map_err(restore_failure)?;
+            outside.retain(|path| readable.includes_path(path));
             (Preview { holds, dead, outside, ..Preview::default() }, items)
         };
         refuse_marks(&live, &wanted, &marks, intended.snapshot.number).await?;
-        let readable = Selection::new(&[], &unreadable, Scope::Everything)?;
         let mut options = restore_options(scope.clone().within(readable), &intended.force);
         options.tried = self.tried.clone();
         let shown = Shown::new(session.output);

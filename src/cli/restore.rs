@@ -38,9 +38,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &RestoreArguments) -> 
         }
         None => RollbackScope::Everything,
     };
-    if !consent.dry_run
-        && let Some(unfinished) = site.unfinished().await?
-    {
+    if let Some(unfinished) = site.unfinished().await? {
         let means = |begun: &Begun| {
             let same = |snapshot: &Snapshot| snapshot.number == begun.wanted.number && scope.to_string() == begun.scope;
             named.as_ref().is_none_or(same)

@@ -28,7 +28,7 @@ use super::progress::Shown;
 use super::rights;
 use super::site::Site;
 use super::snapshots::document;
-use super::taking::{PARALLEL, request_before, take};
+use super::taking::{PARALLEL, request_before, take, unlistable_lines};
 use super::transaction_text as text;
 use super::unfinished::{beginning, complete, journal_failure, not_finished, rollback_failure};
 use super::version::TOOL;
@@ -211,10 +211,17 @@ impl Site<'_> {
         let reviewed = bound.then(|| agreed(&plan));
         let (journal, lease) = self.decide(intended, force, reviewed).await?;
         let again = format!("{}{}", text::command(intended.purpose), session.place_options());
-        self.carry_out(journal, lease, consent, &again, result).await.map_err(|failure| match failure.exit {
-            Exit::PlanStale => failure.hint(format!("run `{command}` again and read the new plan")),
-            _ => failure,
-        })
+        let exit =
+            self.carry_out(journal, lease, consent, &again, result).await.map_err(|failure| match failure.exit {
+                Exit::PlanStale => failure.hint(format!("run `{command}` again and read the new plan")),
+                _ => failure,
+            })?;
+        if exit != Exit::Done || unreadable.is_empty() {
+            return Ok(exit);
+        }
+        let text = "nothing was done, and nothing is proven, of what the snapshot or the cluster could not be read of";
+        output.message_with_list(Prefix::Warning, text, unreadable);
+        Ok(Exit::Partial)
     }
 
     fn reviewed(&self, intended: &Intended, plan: Plan) -> ReviewedPlan {
@@ -231,9 +238,25 @@ impl Site<'_> {
     ) -> Result<(OpenJournal, Lease), Failure> {
         let transaction = TransactionId::new(jiff::Timestamp::now())?;
         let lease = self.lease(&transaction, Predecessor::Unknown).await?;
+        match self.write_beginning(transaction, intended, force, reviewed).await {
+            Ok(journal) => Ok((journal, lease)),
+            // Nothing was decided: nobody has to wait for the lease to run out.
+            Err(failure) => {
+                self.release(lease).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn write_beginning(
+        &self,
+        transaction: TransactionId,
+        intended: &Intended,
+        force: Vec<String>,
+        reviewed: Option<ContentHash>,
+    ) -> Result<OpenJournal, Failure> {
         // Somebody may have begun one while the plan was read.
         if let Some(other) = self.unfinished().await? {
-            self.release(lease).await;
             let text = format!("transaction {} was begun on this cluster meanwhile", other.transaction);
             return Err(Failure::new(Exit::Held, text).hint("run the command again"));
         }
@@ -249,9 +272,7 @@ impl Site<'_> {
             holder: holder(),
         };
         let store = TwoCopies::new(self.journals()?, Arc::clone(self.opened.repository.backend()), transaction);
-        let journal =
-            OpenJournal::begin(Box::new(store), begun).await.map_err(|error| journal_failure(self.session, &error))?;
-        Ok((journal, lease))
+        OpenJournal::begin(Box::new(store), begun).await.map_err(|error| journal_failure(self.session, &error))
     }
 
     /// Saves what is there now, unless that was done, and drives the transaction to its end.
@@ -272,6 +293,10 @@ impl Site<'_> {
                 Ok(taken) => {
                     let before = SnapshotName { number: taken.snapshot.number, id: taken.snapshot.id };
                     output.progress_line(&format!("what is there now is snapshot {before}"));
+                    if !taken.snapshot.body.complete {
+                        let text = format!("snapshot {before} is partial: `snapback undo` cannot put back");
+                        output.message_with_list(Prefix::Warning, &text, &unlistable_lines(&taken.capture));
+                    }
                     let saved = journal.append(Event::Saved { before }).await;
                     saved.map_err(|error| journal_failure(self.session, &error))?;
                     if let Some(fields) = result.as_object_mut() {

@@ -86,6 +86,11 @@ pub(super) fn is_crd(path: &ObjectPath) -> bool {
     path.group == CRD_GROUP && path.resource == CRD_RESOURCE
 }
 
+/// A namespace lies there.
+pub(super) fn is_namespace(path: &ObjectPath) -> bool {
+    path.group.is_empty() && path.resource == "namespaces"
+}
+
 /// Group and plural name of the type whose CRD lies there.
 pub(super) fn defined_type(path: &ObjectPath) -> Option<(String, String)> {
     let (plural, group) = path.name.split_once('.').filter(|_| is_crd(path))?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::snapshot::{Change, ObjectPath};
 use crate::store::ContentHash;
 
-use super::address::{TypeAddress, defined_type};
+use super::address::{TypeAddress, defined_type, is_namespace};
 use super::dry_run::Verdict;
 use super::error::RestoreError;
 use super::judge::judge;
@@ -159,6 +159,9 @@ async fn extra(
     let Some((address, _)) = world.address(&object_path, &live)? else {
         return Ok(not_served(path, &live));
     };
+    if is_namespace(&object_path) && !world.unread_in_namespaces.is_empty() {
+        return Ok(skip(path, SkipReason::UnreadInside { types: world.unread_in_namespaces.clone() }));
+    }
     let references = references(&object_path, &live, world.kinds());
     let mut draft = Draft {
         path,

@@ -177,6 +177,12 @@ pub enum SkipReason {
         /// How many differ as they are read now.
         objects: u64,
     },
+    /// A namespace that was added, and that may hold objects of types which could not be listed: no snapshot would have
+    /// them.
+    UnreadInside {
+        /// Those types.
+        types: Vec<String>,
+    },
     /// A type that was added and has objects which would go with it.
     TypeInUse {
         /// How many of them nothing else of the plan deletes; `None` when they cannot be listed.
@@ -237,6 +243,7 @@ impl Plan {
             SkipReason::NotServed { .. }
             | SkipReason::VolumeAtRisk { .. }
             | SkipReason::TooLarge { .. }
+            | SkipReason::UnreadInside { .. }
             | SkipReason::NoNamespace => false,
         };
         self.skipped.iter().filter(|skipped| !on_purpose(&skipped.reason)).count()
@@ -367,6 +374,10 @@ impl fmt::Display for SkipReason {
             }
             Self::OwnersStayGone => {
                 f.write_str("its owners are gone and never brought back; garbage collection would take it at once")
+            }
+            Self::UnreadInside { types } => {
+                let types = types.join(", ");
+                write!(f, "what it holds of {types} could not be listed, is in no snapshot, and would go with it")
             }
             Self::NoNamespace => f.write_str("its namespace neither exists nor comes back"),
             Self::ComparedLater { objects } => {

@@ -16,7 +16,7 @@ use crate::snapshot::{Change, ObjectPath, TYPES_PATH, diff_trees};
 use crate::store::SnapshotTree;
 
 use super::added_types::keep_types_in_use;
-use super::address::{crd_path, is_crd};
+use super::address::{crd_path, is_crd, is_namespace};
 use super::decide::{Decision, Decisions, Draft, decide};
 use super::dependents::{Dependents, Going, find_dependents};
 use super::error::RestoreError;
@@ -75,15 +75,14 @@ pub async fn plan(
 async fn find_doomed(world: &mut World<'_>, changes: &[Change]) -> Result<(), RestoreError> {
     for change in changes {
         let (Some(path), Some(entry)) = (ObjectPath::parse(&change.path), &change.before) else { continue };
-        let is_namespace = path.group.is_empty() && path.resource == "namespaces";
-        if !is_crd(&path) && !is_namespace {
+        if !is_crd(&path) && !is_namespace(&path) {
             continue;
         }
         let live = world.live_object(&change.path, &entry.hash).await?;
         if !object::is_terminating(&live) {
             continue;
         }
-        if is_namespace {
+        if is_namespace(&path) {
             world.doomed.namespaces.insert(path.name);
         } else {
             let text = |pointer: &str| object::text(&live, pointer).unwrap_or_default().to_owned();

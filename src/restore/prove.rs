@@ -120,7 +120,9 @@ pub async fn compare(
     };
     for change in diff_trees(live, wanted, &world.selection).await? {
         let Some(path) = ObjectPath::parse(&change.path).filter(|_| change.path != TYPES_PATH) else { continue };
-        if options.holding.hides(&change.path) {
+        // What could not be listed is not missing: it is named above, and nothing is proven of it.
+        let unread = unlistable.iter().any(|unread| unread.group == path.group && unread.resource == path.resource);
+        if unread || options.holding.hides(&change.path) {
             continue;
         }
         match sort(&world, &change, &path, options).await? {

@@ -4,7 +4,7 @@
 //! one that is missing; whoever compares leaves such types out.
 
 use crate::cluster::type_name;
-use crate::snapshot::{Scope, Selection, TYPES_PATH, TypeState, TypesDocument};
+use crate::snapshot::{Scope, Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument};
 use crate::store::SnapshotTree;
 
 use super::error::RestoreError;
@@ -25,6 +25,12 @@ pub async fn readable(tree: &SnapshotTree) -> Result<Selection, RestoreError> {
     let unread = records.filter(|record| matches!(record.state, TypeState::Unlistable { .. }));
     let unread: Vec<String> = unread.map(|record| type_name(&record.group, &record.resource)).collect();
     Ok(Selection::new(&[], &unread, Scope::Everything)?)
+}
+
+/// The types with namespaces of which the snapshot does not say which objects there were.
+pub(super) fn unread_in_namespaces(document: &TypesDocument) -> Vec<String> {
+    let unread = |record: &&TypeRecord| record.namespaced && matches!(record.state, TypeState::Unlistable { .. });
+    document.types.iter().filter(unread).map(|record| type_name(&record.group, &record.resource)).collect()
 }
 
 /// A selection with its kinds and short names looked up among the types of these snapshots.

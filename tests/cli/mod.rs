@@ -16,6 +16,7 @@ mod storage_versions;
 mod story;
 mod terminal;
 mod unexplained;
+mod unread;
 mod unwritable;
 mod usage;
 mod watched;
