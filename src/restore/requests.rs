@@ -250,7 +250,7 @@ impl<'a> Requests<'a> {
         };
         let fields: Vec<String> = field_changes(&known.value, &now.value)
             .into_iter()
-            .map(|change| change.path)
+            .flat_map(|change| one_by_one(change.path, &known.value, &now.value))
             .filter(|field| !is_controllers(&target.path, &known.value, field) && !as_written(field))
             .collect();
         if !fields.is_empty() {
@@ -325,6 +325,17 @@ impl<'a> Requests<'a> {
 /// How long a type that was accepted may take until objects can be created (seen: 2.1 s).
 const SERVED_WITHIN: Duration = Duration::from_secs(15);
 
+/// Annotations where there were none before are one change; who wrote them is told by their names.
+fn one_by_one(path: String, before: &Value, now: &Value) -> Vec<String> {
+    const ANNOTATIONS: &str = "metadata.annotations";
+    if path != ANNOTATIONS {
+        return vec![path];
+    }
+    let maps = [before, now].map(|object| object.pointer("/metadata/annotations").and_then(Value::as_object));
+    let keys = maps.into_iter().flatten().flat_map(|map| map.keys());
+    keys.map(|key| format!("{ANNOTATIONS}[\"{key}\"]")).collect()
+}
+
 /// Fields that a controller of the control plane writes at any time.
 fn is_controllers(path: &ObjectPath, value: &Value, field: &str) -> bool {
     is_noise(field)
@@ -380,4 +391,19 @@ pub(super) fn still_there(value: &Value, waited: Duration) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_by_one;
+    use serde_json::json;
+
+    #[test]
+    fn annotations_where_there_were_none_are_told_one_by_one() {
+        let (none, bound) =
+            (json!({"metadata": {}}), json!({"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}}));
+        let fields = one_by_one("metadata.annotations".to_owned(), &none, &bound);
+        assert_eq!(fields, [r#"metadata.annotations["pv.kubernetes.io/bind-completed"]"#]);
+        assert_eq!(one_by_one("spec".to_owned(), &none, &bound), ["spec"]);
+    }
 }

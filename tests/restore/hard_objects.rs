@@ -209,6 +209,14 @@ async fn a_claim_that_would_have_to_be_deleted_is_left_alone_with_the_way_out() 
     site.post(claims, claim("ReadWriteMany")).await;
     site.until(bound).await;
     site.patch(&disk, json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})).await;
+    // A claim that its controller writes while it is tried by a dry run is told by the next plan only.
+    let version = async || site.get(&data).await.map(|claim| claim["metadata"]["resourceVersion"].clone());
+    site.until(async || {
+        let before = version().await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        before == version().await
+    })
+    .await;
 
     let restored = site.try_restore(&wanted, Wait::Skip).await;
     let [skipped] =
