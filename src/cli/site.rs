@@ -66,7 +66,7 @@ impl<'a> Site<'a> {
 
     /// The transaction of this cluster that has to be finished first, if there is one.
     pub(crate) async fn unfinished(&self) -> Result<Option<Summary>, Failure> {
-        unfinished::find(self.session, self.folder.as_deref(), &self.opened, &self.identity).await
+        Ok(self.summaries().await?.into_iter().find(|summary| summary.may_be_unfinished(&self.identity)))
     }
 
     /// What the configuration names to be held still.

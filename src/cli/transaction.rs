@@ -256,11 +256,12 @@ impl Site<'_> {
         reviewed: Option<ContentHash>,
     ) -> Result<OpenJournal, Failure> {
         // Somebody may have begun one while the plan was read.
-        if let Some(other) = self.unfinished().await? {
+        let summaries = self.summaries().await?;
+        if let Some(other) = summaries.iter().find(|summary| summary.may_be_unfinished(&self.identity)) {
             let text = format!("transaction {} was begun on this cluster meanwhile", other.transaction);
             return Err(Failure::new(Exit::Held, text).hint("run the command again"));
         }
-        complete(self.session, self.folder.as_deref(), &self.opened).await?;
+        complete(self.folder.as_deref(), &self.opened, summaries).await;
         let begun = Begun {
             purpose: intended.purpose,
             cluster: self.identity.clone(),

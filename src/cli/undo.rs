@@ -14,6 +14,7 @@ use super::intended::Intended;
 use super::session::Session;
 use super::site::Site;
 use super::snapshot_name::BEFORE_RESTORE;
+use super::transaction_text as text;
 use super::unfinished::journal_failure;
 
 /// What to do where there is nothing to undo.
@@ -171,7 +172,7 @@ fn gap(site: &Site<'_>, past: &[Past], unreadable: &[JournalError]) -> Option<Fa
 /// What to type for an undo of a transaction that `undo` itself does not mean.
 fn command(site: &Site<'_>, past: &Past) -> Option<String> {
     let (before, begun) = (past.undone_by()?, past.state.begun());
-    let holds = !begun.force.iter().any(|name| name == HOLD_NOTHING);
+    let holds = !text::holds_nothing(begun);
     let mut line = format!("snapback {} {}", if holds { "rollback" } else { "restore" }, before.number);
     match begun.scope.parse().ok()? {
         RollbackScope::Platform if holds => {}

@@ -6,13 +6,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use snapback::cluster::{Cluster, ClusterError};
+use snapback::cluster::ClusterError;
 use snapback::journal::{
     Begun, Event, JournalError, JournalStore as _, Place, Summary, TransactionId, TwoCopies, list,
 };
 use snapback::restore::RestoreError;
 use snapback::restore::quiesce::{HELD_BY, QuiesceError};
-use snapback::rollback::{HOLD_NOTHING, RollbackError};
+use snapback::rollback::RollbackError;
 
 use super::advice::shell_word;
 use super::error::Failure;
@@ -31,41 +31,27 @@ pub(crate) async fn summaries(
     list(folder, &**opened.repository.backend()).await.map_err(|error| journal_failure(session, &error))
 }
 
-/// The transaction of a cluster that has to be finished first, if there is one.
-pub(crate) async fn find(
-    session: &Session<'_>,
-    folder: Option<&Path>,
-    opened: &Opened,
-    cluster: &str,
-) -> Result<Option<Summary>, Failure> {
-    Ok(summaries(session, folder, opened).await?.into_iter().find(|summary| summary.may_be_unfinished(cluster)))
-}
-
 /// Gives the repository the records that it lacks of transactions that have ended, so that other machines know it, too.
 /// One that cannot be completed now is tried again by the next command.
-pub(crate) async fn complete(session: &Session<'_>, folder: Option<&Path>, opened: &Opened) -> Result<(), Failure> {
-    let Some(folder) = folder else { return Ok(()) };
-    for summary in summaries(session, Some(folder), opened).await?.into_iter().filter(Summary::is_behind) {
+pub(crate) async fn complete(folder: Option<&Path>, opened: &Opened, summaries: Vec<Summary>) {
+    let Some(folder) = folder else { return };
+    for summary in summaries.into_iter().filter(Summary::is_behind) {
         let backend = Arc::clone(opened.repository.backend());
         if let Err(error) = TwoCopies::new(folder, backend, summary.transaction).load().await {
             tracing::warn!(%error, "the repository's copy of a journal stays behind");
         }
     }
-    Ok(())
 }
 
 /// Refuses to take a snapshot of a cluster on which a transaction is not finished.
-pub(crate) async fn refuse_unfinished(
-    session: &Session<'_>,
-    opened: &Opened,
-    cluster: &Cluster,
-) -> Result<(), Failure> {
+pub(crate) async fn refuse_unfinished(session: &Session<'_>, opened: &Opened, cluster: &str) -> Result<(), Failure> {
     let folder = state::place("journals", opened.repository.id());
-    let identity = cluster.identity().await?;
-    match find(session, folder.as_deref(), opened, &identity).await? {
-        Some(unfinished) => Err(not_finished(session, &unfinished.transaction, &beginning(session, &unfinished)?)),
-        None => complete(session, folder.as_deref(), opened).await,
+    let summaries = summaries(session, folder.as_deref(), opened).await?;
+    if let Some(unfinished) = summaries.iter().find(|summary| summary.may_be_unfinished(cluster)) {
+        return Err(not_finished(session, &unfinished.transaction, &beginning(session, unfinished)?));
     }
+    complete(folder.as_deref(), opened, summaries).await;
+    Ok(())
 }
 
 /// How a transaction began.
@@ -83,7 +69,7 @@ pub(crate) fn not_finished(session: &Session<'_>, transaction: &TransactionId, b
     let (what, command) = (text::purpose(begun.purpose), text::command(begun.purpose));
     let text = format!("the {what} to snapshot {} (transaction {transaction}) is not finished", begun.wanted);
     let again = format!("{command}{}", session.place_options());
-    let ending = match begun.force.iter().any(|name| name == HOLD_NOTHING) {
+    let ending = match text::holds_nothing(begun) {
         true => "leaves the cluster as it is by then",
         false => "starts what was stopped and leaves the rest as it is by then",
     };

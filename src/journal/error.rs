@@ -28,6 +28,12 @@ impl fmt::Display for Place {
 }
 
 impl JournalError {
+    /// A damaged copy, of which nobody has seen the other one yet.
+    pub(super) fn unreliable(transaction: &TransactionId, place: Place, source: RecordError) -> Self {
+        let (transaction, source) = (transaction.clone(), Box::new(source));
+        Self::Unreliable { transaction, place, other_is_whole: false, source }
+    }
+
     /// Of a damaged copy on this machine: what the one in the repository makes of it.
     pub(super) fn beside_the_repository(self, other_is_whole: bool) -> Self {
         match self {

@@ -177,13 +177,10 @@ async fn read(
 
 fn missing(transaction: &TransactionId, number: u64) -> JournalError {
     let place = Place::Repository(mirror_name(transaction, number));
-    let (transaction, source) = (transaction.clone(), RecordError::Missing { number });
-    JournalError::Unreliable { transaction, place, other_is_whole: false, source: Box::new(source) }
+    JournalError::unreliable(transaction, place, RecordError::Missing { number })
 }
 
 fn parse(transaction: &TransactionId, place: &Place, number: u64, line: &[u8]) -> Result<Record, JournalError> {
-    Record::parse(transaction, number, line).map_err(|source| {
-        let (transaction, place) = (transaction.clone(), place.clone());
-        JournalError::Unreliable { transaction, place, other_is_whole: false, source: Box::new(source) }
-    })
+    Record::parse(transaction, number, line)
+        .map_err(|source| JournalError::unreliable(transaction, place.clone(), source))
 }

@@ -99,13 +99,7 @@ impl LocalCopy {
     }
 
     fn unreliable(&self, source: RecordError) -> JournalError {
-        let place = Place::Local(self.path.clone());
-        JournalError::Unreliable {
-            transaction: self.transaction.clone(),
-            place,
-            other_is_whole: false,
-            source: source.into(),
-        }
+        JournalError::unreliable(&self.transaction, Place::Local(self.path.clone()), source)
     }
 
     /// Its lines, for who only looks: nothing is locked or repaired.

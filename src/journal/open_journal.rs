@@ -50,8 +50,7 @@ impl OpenJournal {
         let transaction = store.transaction().clone();
         let lines = store.load().await?;
         let chain = Chain::read(&transaction, &lines).map_err(|source| {
-            let (transaction, place) = (transaction.clone(), Place::Repository(mirror_folder(&transaction)));
-            JournalError::Unreliable { transaction, place, other_is_whole: false, source: Box::new(source) }
+            JournalError::unreliable(&transaction, Place::Repository(mirror_folder(&transaction)), source)
         })?;
         let Some(state) = chain.state().cloned() else { return Err(JournalError::Missing { transaction }) };
         if state.ended().is_some() {

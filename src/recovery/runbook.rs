@@ -241,23 +241,7 @@ mod tests {
 
     /// The steps of a runbook for two nodes.
     fn steps(installation: Installation) -> String {
-        let body = SnapshotBody {
-            series: ContentHash::of(b""),
-            time: jiff::Timestamp::UNIX_EPOCH,
-            cluster: "uid".to_owned(),
-            context: String::new(),
-            revision: 7,
-            root: ContentHash::of(b""),
-            label: String::new(),
-            scope: String::new(),
-            sources: Vec::new(),
-            complete: true,
-            objects: 0,
-            types: 0,
-            bytes: 0,
-            kubernetes: String::new(),
-            tool: String::new(),
-        };
+        let body = SnapshotBody { cluster: "uid".to_owned(), revision: 7, ..SnapshotBody::empty() };
         let id = ContentHash::of(b"");
         let snapshot = Snapshot { number: 42, id, parent: None, packs: Vec::new(), body };
         let node =

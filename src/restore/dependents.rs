@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::snapshot::ObjectPath;
 use crate::store::TreeEntry;
 
-use super::address::defined_type;
+use super::address::{defined_type, is_namespace};
 use super::decide::{Decisions, Draft, owner_uids, owners_of};
 use super::error::RestoreError;
 use super::never_list::{Reach, covering};
@@ -46,7 +46,7 @@ pub(super) struct Dependents {
 impl Dependents {
     /// Objects that go with a CRD or a namespace.
     pub(super) fn inside(&self, path: &ObjectPath) -> u64 {
-        if path.group.is_empty() && path.resource == "namespaces" {
+        if is_namespace(path) {
             return self.by_namespace.get(&path.name).copied().unwrap_or_default();
         }
         defined_type(path).and_then(|of| self.by_type.get(&of).copied()).unwrap_or_default()

@@ -16,7 +16,7 @@ use crate::cluster::type_name;
 use crate::progress::ProgressEvent;
 use crate::snapshot::ObjectPath;
 
-use super::address::{TypeAddress, defined_type};
+use super::address::{TypeAddress, defined_type, is_namespace};
 use super::apply::Run;
 use super::finalizers::{finalizers, is_control_planes, mentions_finalizers};
 use super::object;
@@ -169,7 +169,7 @@ impl Run<'_> {
 
     /// Objects in a namespace, or of a CRD's type, that had finalizers when the plan was made.
     async fn with_finalizers_inside(&self, path: &ObjectPath) -> Result<Vec<Target>, WriteError> {
-        let namespace = (path.group.is_empty() && path.resource == "namespaces").then_some(&path.name);
+        let namespace = is_namespace(path).then_some(&path.name);
         let of_type = defined_type(path);
         let mut found = Vec::new();
         if namespace.is_none() && of_type.is_none() {

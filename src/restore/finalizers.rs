@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::snapshot::ObjectPath;
 
-use super::address::defined_type;
+use super::address::{defined_type, is_namespace};
 use super::error::RestoreError;
 use super::object;
 use super::plan::{Action, Operation};
@@ -56,7 +56,7 @@ pub(super) async fn finalizers_waited_for(
         ending.insert(action.path.as_str());
         let Some(path) = ObjectPath::parse(&action.path) else { continue };
         types.extend(defined_type(&path));
-        if path.group.is_empty() && path.resource == "namespaces" {
+        if is_namespace(&path) {
             namespaces.insert(path.name);
         }
     }

@@ -21,16 +21,21 @@ pub(super) async fn recorded_types(tree: &SnapshotTree) -> Result<Option<TypesDo
 /// The snapshot's list of types cannot be read.
 pub async fn readable(tree: &SnapshotTree) -> Result<Selection, RestoreError> {
     let document = recorded_types(tree).await?;
-    let records = document.iter().flat_map(|document| &document.types);
-    let unread = records.filter(|record| matches!(record.state, TypeState::Unlistable { .. }));
-    let unread: Vec<String> = unread.map(|record| type_name(&record.group, &record.resource)).collect();
+    let unread: Vec<String> = document.iter().flat_map(unread).map(name).collect();
     Ok(Selection::new(&[], &unread, Scope::Everything)?)
 }
 
 /// The types with namespaces of which the snapshot does not say which objects there were.
 pub(super) fn unread_in_namespaces(document: &TypesDocument) -> Vec<String> {
-    let unread = |record: &&TypeRecord| record.namespaced && matches!(record.state, TypeState::Unlistable { .. });
-    document.types.iter().filter(unread).map(|record| type_name(&record.group, &record.resource)).collect()
+    unread(document).filter(|record| record.namespaced).map(name).collect()
+}
+
+fn unread(document: &TypesDocument) -> impl Iterator<Item = &TypeRecord> {
+    document.types.iter().filter(|record| matches!(record.state, TypeState::Unlistable { .. }))
+}
+
+fn name(record: &TypeRecord) -> String {
+    type_name(&record.group, &record.resource)
 }
 
 /// A selection with its kinds and short names looked up among the types of these snapshots.

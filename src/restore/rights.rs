@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::journal::Held;
 use crate::snapshot::{ObjectPath, at_or_below};
 
-use super::address::defined_type;
+use super::address::{defined_type, is_namespace};
 use super::controller_owned::owns_status;
 use super::dry_run::DRY_RUN;
 use super::error::RestoreError;
@@ -151,8 +151,7 @@ fn rights_of(action: &Action, path: &ObjectPath) -> Vec<Right> {
 
 /// Where the API server looks for the right. It takes a namespace for one of the objects in it.
 fn namespace(path: &ObjectPath, verb: RightVerb) -> Option<String> {
-    let is_namespace = path.group.is_empty() && path.resource == "namespaces";
-    if is_namespace && verb != RightVerb::Create { Some(path.name.clone()) } else { path.namespace.clone() }
+    if is_namespace(path) && verb != RightVerb::Create { Some(path.name.clone()) } else { path.namespace.clone() }
 }
 
 /// Asks the API server which of these the account does not have: everywhere first, and only where that is denied in the

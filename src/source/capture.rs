@@ -173,23 +173,8 @@ mod tests {
 
     fn snapshot(time: Timestamp, etcd: SourceState) -> Snapshot {
         let hash = ContentHash::of(b"");
-        let body = SnapshotBody {
-            series: hash,
-            time,
-            cluster: "uid".into(),
-            context: String::new(),
-            revision: 0,
-            root: hash,
-            label: String::new(),
-            scope: String::new(),
-            sources: vec![SourceRecord { name: "etcd".into(), state: etcd, detail: String::new() }],
-            complete: true,
-            objects: 0,
-            types: 0,
-            bytes: 0,
-            kubernetes: String::new(),
-            tool: String::new(),
-        };
+        let sources = vec![SourceRecord { name: "etcd".into(), state: etcd, detail: String::new() }];
+        let body = SnapshotBody { time, cluster: "uid".into(), sources, ..SnapshotBody::empty() };
         Snapshot { number: 7, id: hash, parent: None, packs: vec![], body }
     }
 

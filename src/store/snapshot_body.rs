@@ -68,6 +68,29 @@ pub struct SourceRecord {
 }
 
 impl SnapshotBody {
+    /// Complete, and of nothing: what tests fill in.
+    #[cfg(test)]
+    pub(crate) fn empty() -> Self {
+        let nothing = ContentHash::of(b"");
+        Self {
+            series: nothing,
+            time: Timestamp::UNIX_EPOCH,
+            cluster: String::new(),
+            context: String::new(),
+            revision: 0,
+            root: nothing,
+            label: String::new(),
+            scope: String::new(),
+            sources: Vec::new(),
+            complete: true,
+            objects: 0,
+            types: 0,
+            bytes: 0,
+            kubernetes: String::new(),
+            tool: String::new(),
+        }
+    }
+
     /// The body as it is stored and hashed: one value a line, the fields always in this order.
     pub(crate) fn to_text(&self) -> String {
         let Self { series, time, cluster, context, revision, root, label, scope, sources, .. } = self;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use serde_json::Value;
 
-use crate::restore::address::is_crd;
+use crate::restore::address::{defined_type, is_namespace};
 use crate::restore::error::RestoreError;
 use crate::restore::object;
 use crate::restore::plan::{Action, Operation};
@@ -172,11 +172,10 @@ enum Beneath {
 impl Beneath {
     fn of(path: &str) -> Option<Self> {
         let path = ObjectPath::parse(path)?;
-        if is_crd(&path) {
-            let (resource, group) = path.name.split_once('.')?;
-            return Some(Self::Type(folder((group, resource))));
+        if let Some((group, resource)) = defined_type(&path) {
+            return Some(Self::Type(folder((&group, &resource))));
         }
-        (path.group.is_empty() && path.resource == "namespaces").then_some(Self::Namespace(path.name))
+        is_namespace(&path).then_some(Self::Namespace(path.name))
     }
 
     fn has(&self, path: &str) -> bool {
