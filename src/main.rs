@@ -2,6 +2,10 @@
 
 mod cli;
 
+/// The system's keeps for each thread what that one freed, and there are many: the more cores, the more memory.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> std::process::ExitCode {
     cli::run::run()
 }
