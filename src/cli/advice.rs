@@ -56,12 +56,14 @@ impl Failure {
     fn advised_by_system(self, error: &std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::PermissionDenied => self.hint("this user may not read or write the repository: run as the user that it belongs to, or copy it to where this one may write"),
+            std::io::ErrorKind::NotADirectory => self.hint("a repository is a folder: what --repo names is a file, or lies below one"),
             std::io::ErrorKind::ReadOnlyFilesystem => self.hint("the repository lies on a file system that is mounted read-only: copy it to another one to add to it"),
             _ => self,
         }
     }
 
-    fn advised_by_backend(self, error: &BackendError) -> Self {
+    /// What to do about a repository's own file system.
+    pub(crate) fn advised_by_backend(self, error: &BackendError) -> Self {
         match error {
             BackendError::Full { .. } => self.hint("nothing was committed; free some space and run the command again"),
             BackendError::Failed { source, .. } => self.advised_by_system(source),

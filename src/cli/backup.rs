@@ -31,7 +31,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> R
     let cluster = session.connect().await?;
     let identity = cluster.identity().await?;
     // What is held still then would be held in the snapshot, too.
-    refuse_unfinished(session, &opened, &identity).await?;
+    refuse_unfinished(session, &opened, &cluster, &identity).await?;
     let (sources, left_out) = choose(arguments, &selection, sources, &opened, &identity)?;
     let request = Request {
         label: arguments.label.clone().unwrap_or_default(),

@@ -8,12 +8,12 @@ use snapback::journal::{Held, Purpose};
 use snapback::maintain::verify::verify_snapshot;
 use snapback::restore::helm::judge_plan;
 use snapback::restore::quiesce::{HELD_BY, HELD_PAUSED, HELD_REPLICAS, dead_backends, dead_on_return, find, marked};
-use snapback::restore::{Plan, RollbackScope, changed_outside, plan};
+use snapback::restore::{Operation, Plan, RollbackScope, changed_outside, plan};
 use snapback::rollback::{HOLD_NOTHING, restore_options};
 use snapback::snapshot::{Scope, Selection};
 use snapback::store::{Snapshot, SnapshotTree};
 
-use super::error::Failure;
+use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::intended::Intended;
 use super::live::{Origin, Side};
@@ -94,6 +94,12 @@ impl Site<'_> {
         let shown = Shown::new(session.output);
         let plan = plan(&self.cluster, &live, &wanted, &options, &shown).await.map_err(restore_failure)?;
         drop(shown);
+        let deletes = plan.actions.iter().any(|action| matches!(action.operation, Operation::Delete { .. }));
+        if deletes && !unreadable.is_empty() {
+            // Garbage collection reads what this account does not.
+            let text = "what is deleted takes along what it owns of these types, which no snapshot has";
+            session.output.message_with_list(Prefix::Warning, text, &unreadable);
+        }
         preview.helm = judge_plan(&live, &wanted, &plan).await.map_err(restore_failure)?;
         preview.unreadable = unreadable;
         preview.selected = scope;

@@ -49,12 +49,15 @@ impl<'a> Site<'a> {
 
     /// Says so, if a snapshot was taken of another cluster.
     pub(crate) fn of_another_cluster(&self, snapshot: &Snapshot) -> Option<String> {
-        (snapshot.body.cluster != self.identity).then(|| {
+        let taken_of = &snapshot.body;
+        // A cluster that was made anew has its old context's name: the UID of `kube-system` tells the two apart.
+        let named = |context: &str, uid: &str| format!("context `{context}`, kube-system {uid:.8}");
+        (taken_of.cluster != self.identity).then(|| {
             format!(
-                "snapshot #{} is of another cluster (context `{}`), not of `{}`",
+                "snapshot #{} is of another cluster ({}), not of this one ({})",
                 snapshot.number,
-                snapshot.body.context,
-                self.cluster.context()
+                named(&taken_of.context, &taken_of.cluster),
+                named(self.cluster.context(), &self.identity)
             )
         })
     }

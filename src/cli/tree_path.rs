@@ -41,13 +41,7 @@ pub(crate) async fn candidates(tree: &SnapshotTree, text: &str) -> Result<Vec<St
     let parts = parts(text)?;
     let Some((first, rest)) = parts.split_first() else { return Ok(vec![String::new()]) };
     if TOP.contains(first) {
-        // As `ls` prints it, then with every name encoded as it would be stored.
-        let encoded: Vec<String> = parts.iter().map(|part| encode_name(part)).collect();
-        let mut paths = vec![parts.join("/"), encoded.join("/")];
-        paths.extend(encoded.split_last().map(|(last, folder)| format!("{}/{last}.json", folder.join("/"))));
-        paths.retain(|path| path.split('/').all(is_stored_name));
-        paths.dedup();
-        return Ok(paths);
+        return Ok(as_stored(&parts));
     }
     let mut paths = Vec::new();
     let names = scope::types(tree).await?.map(|document| document.types).unwrap_or_default();
@@ -65,6 +59,20 @@ pub(crate) async fn candidates(tree: &SnapshotTree, text: &str) -> Result<Vec<St
         }
     }
     Ok(paths)
+}
+
+/// As `ls` prints it, then with every name encoded as it would be stored.
+fn as_stored(parts: &[&str]) -> Vec<String> {
+    let encoded: Vec<String> = parts.iter().map(|part| encode_name(part)).collect();
+    let mut paths = vec![parts.join("/"), encoded.join("/")];
+    if let (Some((_, folder)), Some(last)) = (encoded.split_last(), parts.last()) {
+        // A long name is cut without its ending, whether that was typed or not.
+        let name = encode_name(last.strip_suffix(".json").unwrap_or(last));
+        paths.push(format!("{}/{name}.json", folder.join("/")));
+    }
+    paths.retain(|path| path.split('/').all(is_stored_name));
+    paths.dedup();
+    paths
 }
 
 /// `[/NAMESPACE[/NAME]]` below a type; a single name is one of a type without namespaces, too.
@@ -153,7 +161,9 @@ fn offer(failure: Failure, wanted: &str, names: Vec<String>, above: &str) -> Fai
 
 #[cfg(test)]
 mod tests {
-    use super::{below_type, is_stored_name, parts};
+    use snapback::snapshot::ObjectPath;
+
+    use super::{as_stored, below_type, is_stored_name, parts};
 
     #[test]
     fn a_path_never_leaves_the_snapshot() {
@@ -163,6 +173,23 @@ mod tests {
         assert_eq!(parts("/cluster/core/").unwrap(), ["cluster", "core"]);
         assert!(parts("").unwrap().is_empty());
         assert!(is_stored_name("a%2Fb") && !is_stored_name("a b") && !is_stored_name(".."));
+    }
+
+    #[test]
+    fn a_long_name_is_found_with_its_ending_and_without() {
+        let name = "x".repeat(253);
+        let object = ObjectPath {
+            group: String::new(),
+            resource: "configmaps".to_owned(),
+            namespace: Some("a".to_owned()),
+            name: name.clone(),
+        };
+        for typed in [name.clone(), format!("{name}.json")] {
+            let paths = as_stored(&["cluster", "core", "configmaps", "a", &typed]);
+            assert!(paths.contains(&object.to_tree_path()), "{paths:?}");
+        }
+        let plain = as_stored(&["cluster", "core", "configmaps", "a", "b.json"]);
+        assert_eq!(plain, ["cluster/core/configmaps/a/b.json"]);
     }
 
     #[test]

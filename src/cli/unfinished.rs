@@ -6,16 +6,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use snapback::cluster::ClusterError;
+use snapback::cluster::{Cluster, ClusterError};
 use snapback::journal::{
     Begun, Event, JournalError, JournalStore as _, Place, Summary, TransactionId, TwoCopies, list,
 };
-use snapback::restore::RestoreError;
 use snapback::restore::quiesce::{HELD_BY, QuiesceError};
+use snapback::restore::{RestoreError, lease_holder};
 use snapback::rollback::RollbackError;
 
 use super::advice::shell_word;
-use super::error::Failure;
+use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::restore_failure::restore_failure;
 use super::session::{Opened, Session};
@@ -43,12 +43,30 @@ pub(crate) async fn complete(folder: Option<&Path>, opened: &Opened, summaries: 
     }
 }
 
-/// Refuses to take a snapshot of a cluster on which a transaction is not finished.
-pub(crate) async fn refuse_unfinished(session: &Session<'_>, opened: &Opened, cluster: &str) -> Result<(), Failure> {
+/// Refuses to take a snapshot of a cluster on which a transaction is not finished; warns of one of another repository,
+/// of which nobody here knows whether it will ever be.
+pub(crate) async fn refuse_unfinished(
+    session: &Session<'_>,
+    opened: &Opened,
+    cluster: &Cluster,
+    identity: &str,
+) -> Result<(), Failure> {
     let folder = state::place("journals", opened.repository.id());
     let summaries = summaries(session, folder.as_deref(), opened).await?;
-    if let Some(unfinished) = summaries.iter().find(|summary| summary.may_be_unfinished(cluster)) {
+    if let Some(unfinished) = summaries.iter().find(|summary| summary.may_be_unfinished(identity)) {
         return Err(not_finished(session, &unfinished.transaction, &beginning(session, unfinished)?));
+    }
+    // An account that may only back up need not be able to read it.
+    if let Ok(Some(holder)) = lease_holder(cluster).await
+        && summaries.iter().all(|summary| summary.transaction.as_str() != holder)
+    {
+        let text = format!(
+            "transaction {holder}, which this repository does not know, has the lease of this cluster: what it holds \
+             still is held still in this snapshot, too"
+        );
+        session.output.message(Prefix::Warning, &text);
+        let hint = "`snapback rollback --repo` with its own repository finishes it; take another snapshot then";
+        session.output.message(Prefix::Hint, hint);
     }
     complete(folder.as_deref(), opened, summaries).await;
     Ok(())
@@ -116,6 +134,20 @@ pub(crate) fn journal_failure(session: &Session<'_>, error: &JournalError) -> Fa
         JournalError::Lost { transaction, local, mirror, .. } => {
             forget(failure, transaction, &format!("{}; {}", aside(local), aside(&stored(mirror))))
         }
+        JournalError::Local { source, path, .. } => match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => failure.hint(format!(
+                "nothing is changed that its journal does not say before: free some space where `{}` is, and run the \
+                 command again",
+                path.display()
+            )),
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => failure.hint(format!(
+                "nothing is changed that its journal does not say before: this user must be able to write `{}`, or \
+                 XDG_STATE_HOME name another folder that outlives this process",
+                path.display()
+            )),
+            _ => failure,
+        },
+        JournalError::Backend(error) => failure.advised_by_backend(error),
         _ => failure,
     }
 }

@@ -3,8 +3,8 @@
 //! In: an object that is about to be deleted, or is being deleted. Out: it is gone, or the words for what it waits for. An
 //! object goes when its last finalizer is off; a namespace when all is gone that is in it, a CRD when all of its objects
 //! are. Invariants: a finalizer is only taken off when whoever would do so is held still, and from nothing but what is being
-//! deleted or is about to be; which object waits for which finalizer is said while it is waited for; a finalizer that was
-//! waited for in vain is not waited for as long again.
+//! deleted or is about to be; which object waits for which finalizer is said while it is waited for; a finalizer, or an
+//! object of which nobody knows what it waits for, that was waited for in vain is not waited for as long again.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -114,8 +114,11 @@ impl Run<'_> {
                 self.progress.report(ProgressEvent::Note(format!("being deleted: {}", named(&waiting))));
                 said = true;
             }
-            let keys: BTreeSet<String> = waiting.iter().flat_map(Waiting::keys).collect();
-            if !keys.is_empty() && keys.is_subset(&self.state().in_vain) {
+            let mut keys: BTreeSet<String> = waiting.iter().flat_map(Waiting::keys).collect();
+            if keys.is_empty() {
+                keys.insert(place.path.to_tree_path());
+            }
+            if keys.is_subset(&self.state().in_vain) {
                 patience = patience.min(BRIEFLY);
             }
             if started.elapsed() >= patience {

@@ -251,6 +251,15 @@ impl Drop for Lease {
     }
 }
 
+/// The transaction that has the lease, or had it when its process died. Nothing is written, and nothing waited for.
+///
+/// # Errors
+/// The cluster does not answer, or this account may not read leases.
+pub async fn lease_holder(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
+    let lease = read(cluster, &LeaseOptions::default()).await?;
+    Ok(lease.map(|lease| holder(&lease).to_owned()).filter(|holder| !holder.is_empty()))
+}
+
 /// Gives the lease as it is, once this transaction may take it; `None` when there is none.
 async fn wait_for_turn(
     cluster: &Cluster,

@@ -55,7 +55,7 @@ pub use apply::apply;
 pub use comparison::Allowed;
 pub use dry_run::Tried;
 pub use error::RestoreError;
-pub use lease::{Guard, Lease, LeaseError, LeaseLost, LeaseOptions, Predecessor};
+pub use lease::{Guard, Lease, LeaseError, LeaseLost, LeaseOptions, Predecessor, lease_holder};
 pub use never_list::{NeverRule, Reach, check_rules, never_list};
 pub use options::{AddedTypes, RestoreOptions, Wait};
 pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipped};

@@ -79,11 +79,16 @@ fn a_snapshot_reaches_another_cluster_as_yaml_or_when_that_is_said() {
     let there = Watched(Snapback::new().with_kubeconfig(&other.kubeconfig()));
     let repository = snapback.0.repository().display().to_string();
     let refused = there.run(&["restore", "pre-upgrade", "--yes", "--repo", &repository]);
-    assert_snapshot!(refused.all(), @r"
+    // Both contexts have one name.
+    let identity = |cluster: &ControlPlane| {
+        cluster.kubectl(&["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])[..8].to_owned()
+    };
+    let (from, to) = (identity(cluster), identity(&other));
+    assert_snapshot!(refused.all().replace(&from, "FROM").replace(&to, "TO"), @r"
     exit 4
     --- stdout
     --- stderr
-    error: snapshot #1 is of another cluster (context `throwaway`), not of `throwaway`
+    error: snapshot #1 is of another cluster (context `throwaway`, kube-system FROM), not of this one (context `throwaway`, kube-system TO)
     hint: name the right cluster with --context, or say --from-another-cluster when that is what you want
     ");
     assert_snapshot!(there.run(&["show", "latest", "--repo", &repository]).all(), @r"
@@ -102,7 +107,7 @@ fn a_snapshot_reaches_another_cluster_as_yaml_or_when_that_is_said() {
     let restore = ["restore", "pre-upgrade", "--yes", "--from-another-cluster", "--repo", &repository];
     let restored = there.run(&[&restore[..], &["--only", settings, "--only", doomed]].concat());
     assert_eq!(restored.code, 0, "{}", restored.all());
-    let warning = "warning: snapshot #1 is of another cluster (context `throwaway`), not of `throwaway`\n";
+    let warning = "warning: snapshot #1 is of another cluster (context `throwaway`, kube-system ";
     assert!(restored.stderr.contains(warning) && restored.stdout.contains("proven"), "{}", restored.all());
     for object in ["cm/settings", "cm/doomed"] {
         assert_eq!(data(&other, object, "{.data}"), data(cluster, object, "{.data}"), "{object}");

@@ -68,6 +68,22 @@ fn a_repository_is_never_made_by_another_command() {
 }
 
 #[test]
+fn a_file_is_no_repository() {
+    let snapback = Snapback::new();
+    fs::write(snapback.home().join("letter.txt"), "dear").unwrap();
+    for (command, operation, name) in [("init", "list", "."), ("snapshots", "read", "repo.json")] {
+        for place in ["letter.txt", "letter.txt/below"] {
+            let run = snapback.run(&[command, "--repo", place]);
+            let expected = format!(
+                "error: cannot {operation} `{name}`\ncaused by: Not a directory (os error 20)\n\
+                 hint: a repository is a folder: what --repo names is a file, or lies below one\n"
+            );
+            assert_eq!((run.code, run.stderr.as_str()), (1, expected.as_str()), "{command} {place}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_repository_is_said_to_be_none() {
     let snapback = Snapback::new();
     fs::create_dir(snapback.repository()).unwrap();

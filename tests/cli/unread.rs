@@ -48,6 +48,8 @@ fn what_could_not_be_listed_is_neither_taken_along_nor_said_to_be_proven() {
         "what it holds of poddisruptionbudgets.policy could not be listed, is in no snapshot, and would go with it";
     assert!(run.all().contains(told), "{}", run.all());
     assert!(run.all().contains("is partial: `snapback undo` cannot put back"), "{}", run.all());
+    let takes = "warning: what is deleted takes along what it owns of these types, which no snapshot has:\n";
+    assert!(run.stderr.contains(takes), "{}", run.all());
     // They are there: that they cannot be seen does not make them missing.
     assert!(!run.all().contains("unexplained: poddisruptionbudgets"), "{}", run.all());
     assert!(budgets("added").contains("precious"));

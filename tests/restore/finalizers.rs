@@ -59,3 +59,20 @@ async fn what_waits_for_a_finalizer_is_named_at_once_and_not_waited_for_twice() 
     site.until(async || site.get("/api/v1/namespaces/hung").await.is_none()).await;
     site.restore(&wanted, Wait::Skip).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_nobody_knows_what_is_not_waited_for_twice() {
+    // Nobody empties a namespace here, as where one of its types cannot be read.
+    let mut site = Site::start(Options::default()).await;
+    site.options.patience = Duration::from_secs(7);
+    let wanted = site.snapshot().await;
+    site.namespace("hung").await;
+    site.only(&["namespaces/hung"]);
+    for patience in [7, 5] {
+        let (live, plan) = site.plan(&wanted).await;
+        let applied = site.apply(&live, &plan, &wanted, &snapback::progress::Silent).await.unwrap();
+        let said = failures(&applied);
+        assert!(said[NAMESPACE].starts_with(&format!("it is still there after {patience} s")), "{said:?}");
+        site.options.in_vain = applied.in_vain;
+    }
+}

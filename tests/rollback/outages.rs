@@ -171,7 +171,12 @@ fn a_second_snapback_leaves_the_first_alone_and_one_of_another_machine_goes_on_w
     held(&elsewhere.run(&["rollback", "--no-wait", "--repo", &repository]));
     let stranger = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     stranger.ok(&["init"]);
-    stranger.ok(&["backup"]);
+    // Its snapshot has what is held still as it is now, which no other journal here tells.
+    let said = stranger.ok(&["backup"]).stderr;
+    assert!(
+        said.contains("has the lease of this cluster: what it holds still is held still in this snapshot, too"),
+        "{said}"
+    );
     cluster.kubectl(&["create", "configmap", "of-stranger", "-n", "default"]);
     held(&stranger.run(&["restore", "1", "--yes", "--only", "cm/default"]));
     cluster.kubectl(&["delete", "configmap", "of-stranger", "-n", "default"]);
@@ -185,6 +190,7 @@ fn a_second_snapback_leaves_the_first_alone_and_one_of_another_machine_goes_on_w
     let run = elsewhere.run(&["rollback", "--no-wait", "--repo", &repository]);
     assert_eq!(run.code, 0, "{}", run.all());
     check(&cluster, &snapback);
+    assert!(!stranger.ok(&["backup"]).stderr.contains("has the lease"), "it was given back");
     // And the machine that came back has nothing left to do.
     let plan = snapback.json(&["rollback", "--dry-run"]);
     assert_eq!(plan["plan"]["actions"], json!([]), "{plan:#}");

@@ -55,7 +55,8 @@ impl LocalBackend {
 }
 
 fn refine(operation: &'static str, name: &str, source: io::Error) -> BackendError {
-    let name = name.to_owned();
+    // The repository's own folder.
+    let name = if name.is_empty() { "." } else { name }.to_owned();
     match (operation, source.kind()) {
         ("create", io::ErrorKind::AlreadyExists) => BackendError::Exists { name },
         (_, io::ErrorKind::NotFound) if operation != "create" => BackendError::NotFound { name },
