@@ -66,7 +66,7 @@ async fn what_waits_for_nobody_knows_what_is_not_waited_for_twice() {
     let mut site = Site::start(Options::default()).await;
     site.options.patience = Duration::from_secs(7);
     let wanted = site.snapshot().await;
-    site.namespace("hung").await;
+    site.post("/api/v1/namespaces", json!({"metadata": {"name": "hung"}})).await;
     site.only(&["namespaces/hung"]);
     for patience in [7, 5] {
         let (live, plan) = site.plan(&wanted).await;
