@@ -39,6 +39,8 @@ pub enum Purpose {
     Charts = 6,
     /// The installer's chart repository, and whether it has done its first round.
     Installer = 7,
+    /// An S3 server.
+    S3 = 8,
 }
 
 impl PortBlock {

@@ -67,8 +67,20 @@ impl Failure {
         match error {
             BackendError::Full { .. } => self.hint("nothing was committed; free some space and run the command again"),
             BackendError::Failed { source, .. } => self.advised_by_system(source),
+            BackendError::Unsuitable { place, .. } if place.starts_with("s3://") => {
+                self.hint("nothing was left in it; name another bucket with --repo, or a folder on a local file system")
+            }
             BackendError::Unsuitable { .. } => self.hint("name a folder on a local file system with --repo"),
-            _ => self,
+            BackendError::Refused { code, status, .. } => match (code.as_str(), status) {
+                ("NoSuchBucket", _) => self.hint("snapback makes no buckets: make it first, or name another one with --repo"),
+                ("InvalidAccessKeyId" | "SignatureDoesNotMatch", _) => self.hint("these are not the keys of this server: are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile, or `s3` in the configuration meant for another one?"),
+                (_, 403) => self.hint("docs/s3.md has the policy that an account needs"),
+                (_, 301 | 400) => self.hint("is it the bucket's region, and its server? AWS_REGION and AWS_ENDPOINT_URL, or `s3.region` and `s3.endpoint` in the configuration, name them"),
+                _ => self.hint("the server refuses or fails: run the command again when that has ended"),
+            },
+            BackendError::NoCredentials { .. } => self.hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or name keys under `s3` in the configuration (docs/s3.md)"),
+            BackendError::Unreachable { .. } => self.hint("is it the right server, and is it up? AWS_ENDPOINT_URL or `s3.endpoint` in the configuration names it"),
+            BackendError::Exists { .. } | BackendError::NotFound { .. } => self,
         }
     }
 }

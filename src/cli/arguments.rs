@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Common options")]
 pub(crate) struct Everywhere {
-    /// Use the repository in this folder [default: the configuration's, else ./snapshots]
+    /// Use the repository in this folder, or at s3://BUCKET/PREFIX [default: the configuration's, else ./snapshots]
     #[arg(long, global = true, value_name = "PATH", env = REPOSITORY_VARIABLE, value_hint = ValueHint::DirPath)]
     pub(crate) repo: Option<PathBuf>,
     /// Read settings from this file [default: snapback.yaml, where there is one]

@@ -1,13 +1,16 @@
 //! What most commands begin with: the repository with its log, the cluster, the selection, the snapshot that is meant.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use snapback::cluster::{Cluster, ConnectOptions};
 use snapback::config::Config;
 use snapback::snapshot::{Scope, Selection};
-use snapback::store::backend::LocalBackend;
+use snapback::store::backend::{Backend, RepositoryPlace};
 use snapback::store::{History, Repository, Snapshot, SnapshotTree, StoreError};
+use tokio::sync::OnceCell;
 
 use super::advice::{quoted, shell_word};
 use super::arguments::{Everywhere, REPOSITORY_VARIABLE};
@@ -18,6 +21,7 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::scope;
 use super::snapshot_name::{self, SnapshotName};
+use super::state;
 
 /// The repository's place when neither option, environment nor configuration names one.
 const DEFAULT_REPOSITORY: &str = "snapshots";
@@ -28,6 +32,10 @@ const DEFAULT_CONFIG: &str = "snapback.yaml";
 pub(crate) struct Session<'a> {
     pub(crate) everywhere: &'a Everywhere,
     pub(crate) config: Config,
+    /// Where the repository is.
+    pub(crate) place: RepositoryPlace,
+    /// The storage behind it, once it was asked for.
+    backend: OnceCell<Arc<dyn Backend>>,
     pub(crate) output: &'a Output,
     pub(crate) interrupt: &'a Interrupt,
 }
@@ -50,13 +58,10 @@ impl<'a> Session<'a> {
             None if Path::new(DEFAULT_CONFIG).exists() => Config::load(Path::new(DEFAULT_CONFIG))?,
             None => Config::default(),
         };
-        Ok(Self { everywhere, config, output, interrupt })
-    }
-
-    /// The folder of the repository.
-    pub(crate) fn place(&self) -> PathBuf {
-        let configured = || self.config.repository.clone();
-        self.everywhere.repo.clone().or_else(configured).unwrap_or_else(|| PathBuf::from(DEFAULT_REPOSITORY))
+        let named = everywhere.repo.clone().or_else(|| config.repository.clone());
+        let place = RepositoryPlace::parse(named.unwrap_or_else(|| PathBuf::from(DEFAULT_REPOSITORY)))
+            .map_err(|error| Failure::of(Exit::Usage, &error).hint("a bucket is named as `s3://BUCKET/PREFIX`"))?;
+        Ok(Self { everywhere, config, place, backend: OnceCell::new(), output, interrupt })
     }
 
     /// The options that name the place and the cluster, for a command that a hint tells to type from the same folder.
@@ -76,8 +81,15 @@ impl<'a> Session<'a> {
     }
 
     /// The storage behind it.
-    pub(crate) fn backend(&self) -> Arc<LocalBackend> {
-        Arc::new(LocalBackend::new(self.place()))
+    pub(crate) async fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {
+        let open = async || {
+            let mut options = self.config.s3_options()?;
+            if let RepositoryPlace::Bucket(_) = &self.place {
+                options.spool = spool_folder()?;
+            }
+            Ok::<_, Failure>(self.place.open(&options).await?)
+        };
+        self.backend.get_or_try_init(open).await.cloned()
     }
 
     /// Opens the repository to read it; never makes one. Entries that this machine saw and that are gone are said: in an
@@ -101,7 +113,7 @@ impl<'a> Session<'a> {
     }
 
     async fn open_and_compare(&self) -> Result<(Opened, Option<StoreError>), Failure> {
-        let repository = Repository::open(self.backend()).await?;
+        let repository = Repository::open(self.backend().await?).await?;
         let history = repository.history().await?;
         for problem in history.problems() {
             self.output.message(Prefix::Warning, &problem.to_string());
@@ -196,4 +208,15 @@ impl<'a> Session<'a> {
             .caused_by(&error)
             .hint(format!("the repository has snapshots of {}; name one by its number", quoted(&contexts))))
     }
+}
+
+/// Where packs of a bucket lie until they are finished: only this user may look there. `None` without a home folder.
+fn spool_folder() -> Result<Option<PathBuf>, Failure> {
+    let Some(folder) = state::place("spool", "s3") else { return Ok(None) };
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot make the folder `{}` for unfinished packs", folder.display()))
+            .caused_by(&error)
+            .hint("XDG_STATE_HOME names another place for it")
+    })?;
+    Ok(Some(folder))
 }

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use snapback::cluster::Cluster;
 use snapback::snapshot::{CaptureOptions, ClusterCapture, Scope, Selection, UnlistableType, capture_cluster, series};
 use snapback::source::{Sources, capture_sources};
-use snapback::store::backend::Backend as _;
 use snapback::store::{
     ContentHash, Repository, Snapshot, SnapshotBody, SourceRecord, SourceState, StoreError, WrittenSnapshot,
 };
@@ -84,7 +83,7 @@ pub(crate) async fn take(
 
 /// A repository that went away shows as a file that cannot be made or a log that is empty: that says nothing to anyone.
 async fn with_repository_gone(session: &Session<'_>, failure: Failure) -> Failure {
-    let backend = session.backend();
+    let Ok(backend) = session.backend().await else { return failure };
     let place = backend.place();
     if !matches!(Repository::open(backend).await, Err(StoreError::Missing { .. } | StoreError::NotARepository { .. })) {
         return failure;
@@ -145,7 +144,7 @@ async fn attempt(
     };
     let capture = capture_cluster(cluster, &options, &mut writer, &shown).await?;
     let mut sources = vec![cluster_record(&capture)];
-    let scratch = session.place().join("tmp");
+    let scratch = opened.repository.backend().spool_folder().unwrap_or_else(std::env::temp_dir);
     for record in capture_sources(&request.sources, &scratch, &mut writer, &shown).await? {
         let left_out = request.left_out.iter().find(|left_out| left_out.name == record.name);
         sources.push(left_out.cloned().unwrap_or(record));

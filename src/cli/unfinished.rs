@@ -13,6 +13,7 @@ use snapback::journal::{
 use snapback::restore::quiesce::{HELD_BY, QuiesceError};
 use snapback::restore::{RestoreError, lease_holder};
 use snapback::rollback::RollbackError;
+use snapback::store::backend::RepositoryPlace;
 
 use super::advice::shell_word;
 use super::error::{Failure, Prefix};
@@ -104,7 +105,6 @@ pub(crate) fn journal_failure(session: &Session<'_>, error: &JournalError) -> Fa
         _ => Exit::Failed,
     };
     let failure = Failure::of(exit, error);
-    let stored = |name: &str| session.place().join(name.trim_end_matches('/'));
     match error {
         JournalError::Busy { .. } => failure.hint("wait until that process has ended"),
         JournalError::Taken { .. } => failure.hint("leave it to whoever goes on with it; this process stopped"),
@@ -120,19 +120,19 @@ pub(crate) fn journal_failure(session: &Session<'_>, error: &JournalError) -> Fa
         )),
         JournalError::Unreliable { place: Place::Repository(file), other_is_whole: true, .. } => failure.hint(format!(
             "this machine's copy is whole: `{}`, and the next command completes the repository from it",
-            aside(&stored(file))
+            aside_stored(session, file)
         )),
         JournalError::Unreliable { transaction, place: Place::Local(local), .. } => {
             let failure = failure.hint("it is the only copy, so nobody can tell how far this transaction came");
             forget(failure, transaction, &aside(local))
         }
         JournalError::Unreliable { transaction, place: Place::Repository(_), .. } => {
-            let folder = stored(&format!("journal/{transaction}"));
+            let folder = format!("journal/{transaction}/");
             let failure = failure.hint("the machine that wrote it has another copy: run the command there");
-            forget(failure, transaction, &aside(&folder))
+            forget(failure, transaction, &aside_stored(session, &folder))
         }
         JournalError::Lost { transaction, local, mirror, .. } => {
-            forget(failure, transaction, &format!("{}; {}", aside(local), aside(&stored(mirror))))
+            forget(failure, transaction, &format!("{}; {}", aside(local), aside_stored(session, mirror)))
         }
         JournalError::Local { source, path, .. } => match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => failure.hint(format!(
@@ -156,6 +156,19 @@ pub(crate) fn journal_failure(session: &Session<'_>, error: &JournalError) -> Fa
 fn aside(path: &Path) -> String {
     let path = path.display().to_string();
     format!("mv {} {}", shell_word(&path), shell_word(&format!("{path}.damaged")))
+}
+
+/// The same for a file of the repository, or a folder, whose name ends with `/`.
+fn aside_stored(session: &Session<'_>, name: &str) -> String {
+    let plain = name.trim_end_matches('/');
+    match &session.place {
+        RepositoryPlace::Folder(folder) => aside(&folder.join(plain)),
+        RepositoryPlace::Bucket(place) => {
+            let url = place.url(plain);
+            let recursive = if name.ends_with('/') { " --recursive" } else { "" };
+            format!("aws s3 mv{recursive} {} {}", shell_word(&url), shell_word(&format!("{url}.damaged")))
+        }
+    }
 }
 
 /// The way out when no copy says what a transaction did.

@@ -16,7 +16,7 @@ use super::table;
 
 /// Verifies, and remembers the log's end when all is well.
 pub(crate) async fn run(session: &Session<'_>, arguments: &VerifyArguments) -> Result<Exit, Failure> {
-    let repository = match Repository::open(session.backend()).await {
+    let repository = match Repository::open(session.backend().await?).await {
         Ok(repository) => Some(repository),
         // Even its first file is not what it was: what else is damaged is told below.
         Err(StoreError::Damaged { .. }) => None,
@@ -30,7 +30,7 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &VerifyArguments) -> R
     };
     let output = session.output;
     let shown = Shown::new(output);
-    let report = verify(session.backend(), &VerifyOptions { level, remembered }, &shown).await?;
+    let report = verify(session.backend().await?, &VerifyOptions { level, remembered }, &shown).await?;
     drop(shown);
     for note in &report.notes {
         output.message(Prefix::Note, &printable(note));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::duration;
+use super::s3::S3Config;
 use super::secret::SecretRef;
 
 /// How long an etcd snapshot command may take: a database of 8 GiB, etcd's largest advised size, over 100 Mbit/s.
@@ -15,8 +16,10 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(30 * 60);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The repository's folder. Absent: the command line decides.
+    /// The repository's folder, or `s3://BUCKET/PREFIX`. Absent: the command line decides.
     pub repository: Option<PathBuf>,
+    /// How to reach a bucket.
+    pub s3: S3Config,
     /// Which cluster.
     pub cluster: ClusterConfig,
     /// What of it.

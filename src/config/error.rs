@@ -36,6 +36,9 @@ pub enum ConfigError {
         /// What is wrong and what is expected.
         reason: String,
     },
+    /// One of the two keys of a bucket is named, the other is not.
+    #[error("`s3.access_key` and `s3.secret_key` in the configuration belong together: name both or none")]
+    HalfOfTheKeys,
     /// `proxmox.url` is not an address.
     #[error("`proxmox.url` in the configuration cannot be used")]
     Address(#[source] WrongAddress),

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::document::Config;
 use super::error::ConfigError;
 use super::sources::within;
+use crate::store::backend::RepositoryPlace;
 
 impl Config {
     /// Reads a configuration. Relative paths in it begin in its own folder.
@@ -19,7 +20,8 @@ impl Config {
         let folder = config.folder.clone();
         let paths = [("repository", &mut config.repository), ("cluster.kubeconfig", &mut config.cluster.kubeconfig)];
         for (key, path) in paths {
-            if let Some(path) = path {
+            // A bucket lies in no folder.
+            if let Some(path) = path.as_mut().filter(|path| !RepositoryPlace::is_bucket(path)) {
                 *path = within(&folder, path, key)?;
             }
         }

@@ -9,9 +9,11 @@ mod document;
 mod duration;
 mod error;
 mod load;
+mod s3;
 mod secret;
 mod sources;
 
 pub use document::{CaptureConfig, ClusterConfig, Config, EtcdConfig, FolderConfig, ProxmoxConfig, RollbackConfig};
 pub use error::ConfigError;
+pub use s3::S3Config;
 pub use secret::{Secret, SecretRef};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod another_cluster;
+mod bucket;
 mod cluster_errors;
 mod interrupt;
 mod json;

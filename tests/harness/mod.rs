@@ -10,6 +10,8 @@ pub mod https_stand_in;
 pub mod load_balancer;
 pub mod own_mounts;
 pub mod proxmox;
+pub mod s3;
+pub mod s3_between;
 pub mod sample;
 pub mod snapback;
 

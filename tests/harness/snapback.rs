@@ -39,6 +39,12 @@ impl Snapback {
         self
     }
 
+    /// Sets a variable.
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// Replaces a text that changes from run to run by a name, in everything printed.
     pub(crate) fn hiding(mut self, text: impl Into<String>, name: &str) -> Self {
         self.hidden.push((text.into(), name.to_owned()));

@@ -9,15 +9,20 @@ use snapback::store::backend::{Backend, BackendError, Content, LocalBackend, Mem
 use snapback::store::{Repository, StoreError};
 
 use super::sample::{back_up, many, restore};
+use crate::harness::s3::S3Server;
 
-fn places(folder: &Path) -> Vec<Arc<dyn Backend>> {
-    vec![Arc::new(MemoryBackend::default()), Arc::new(LocalBackend::new(folder.join("deep/er/repository")))]
+async fn places(folder: &Path, server: &S3Server) -> Vec<Arc<dyn Backend>> {
+    vec![
+        Arc::new(MemoryBackend::default()),
+        Arc::new(LocalBackend::new(folder.join("deep/er/repository"))),
+        Arc::new(server.backend().await),
+    ]
 }
 
 #[tokio::test]
 async fn create_never_replaces_and_a_listing_shows_it() {
-    let folder = tempfile::tempdir().unwrap();
-    for place in places(folder.path()) {
+    let (folder, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    for place in places(folder.path(), &server).await {
         assert!(place.list("").await.unwrap().is_empty());
         assert!(!place.probe().await.unwrap().is_empty());
         let aside = folder.path().join("aside");
@@ -45,8 +50,8 @@ async fn create_never_replaces_and_a_listing_shows_it() {
 
 #[tokio::test]
 async fn reading_past_the_end_gives_what_is_there_and_a_missing_file_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    for place in places(folder.path()) {
+    let (folder, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    for place in places(folder.path(), &server).await {
         place.create("f", Content::Bytes(b"0123456789")).await.unwrap();
         for (offset, length, expected) in
             [(0, 3, "012"), (8, 10, "89"), (10, 1, ""), (99, 9, ""), (2, u64::MAX, "23456789")]
@@ -65,8 +70,8 @@ async fn reading_past_the_end_gives_what_is_there_and_a_missing_file_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_creates_of_one_name_exactly_one_wins() {
-    let folder = tempfile::tempdir().unwrap();
-    for place in places(folder.path()) {
+    let (folder, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    for place in places(folder.path(), &server).await {
         place.probe().await.unwrap();
         let tasks: Vec<_> = (0..16_u8)
             .map(|number| {
@@ -129,8 +134,8 @@ async fn a_folder_is_private_whatever_the_umask_and_names_cannot_leave_it() {
 
 #[tokio::test]
 async fn what_is_not_a_repository_is_told_apart() {
-    let folder = tempfile::tempdir().unwrap();
-    for place in places(folder.path()) {
+    let (folder, server) = (tempfile::tempdir().unwrap(), S3Server::start());
+    for place in places(folder.path(), &server).await {
         let open = || Repository::open(Arc::clone(&place));
         assert!(matches!(open().await, Err(StoreError::Missing { .. })));
         place.create("README.md", Content::Bytes(b"kept by git")).await.unwrap();

@@ -6,6 +6,8 @@
 
 mod local;
 mod memory;
+mod repository_place;
+mod s3;
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -15,6 +17,8 @@ use async_trait::async_trait;
 pub use local::LocalBackend;
 pub(crate) use local::sweep_spool;
 pub use memory::MemoryBackend;
+pub use repository_place::RepositoryPlace;
+pub use s3::{S3Backend, S3Keys, S3Options, S3Place, S3PlaceError};
 
 /// One file in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +69,42 @@ pub enum BackendError {
         /// What it lacks.
         reason: String,
     },
+    /// A server said no, for good.
+    #[error("cannot {operation} `{name}`: the server answers {status}{}{}", before(" ", code), before(": ", message))]
+    Refused {
+        /// `create`, `read`, `list` or `delete`.
+        operation: &'static str,
+        /// Name relative to the repository.
+        name: String,
+        /// HTTP status.
+        status: u16,
+        /// S3's code, such as `AccessDenied`; empty where the answer has none.
+        code: String,
+        /// What it says beside it.
+        message: String,
+    },
+    /// No keys were found to sign a request with.
+    #[error("cannot {operation} `{name}`: there are no credentials for the bucket")]
+    NoCredentials {
+        /// `create`, `read`, `list` or `delete`.
+        operation: &'static str,
+        /// Name relative to the repository.
+        name: String,
+        /// Where they were looked for.
+        #[source]
+        source: Unanswered,
+    },
+    /// A server gave no answer, however often it was asked. Whether a `create` took effect is not known.
+    #[error("cannot {operation} `{name}`: the server does not answer")]
+    Unreachable {
+        /// `create`, `read`, `list` or `delete`.
+        operation: &'static str,
+        /// Name relative to the repository.
+        name: String,
+        /// What was seen instead.
+        #[source]
+        source: Unanswered,
+    },
     /// Anything else. Whether a `create` took effect is not known.
     #[error("cannot {operation} `{name}`")]
     Failed {
@@ -76,6 +116,15 @@ pub enum BackendError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// What was seen in place of an answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unanswered(pub String);
+
+fn before(separator: &str, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{separator}{text}") }
 }
 
 /// A place for a repository's files.
