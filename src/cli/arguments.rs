@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Init,
     /// Take a snapshot of the cluster and every configured source
     Backup(BackupArguments),
+    /// Put snapshots into another repository, a bucket, say
+    Copy(CopyArguments),
     /// List the snapshots of the repository
     Snapshots,
     /// Show what a snapshot is, or one object of it
@@ -99,6 +101,7 @@ impl Command {
         match self {
             Self::Init => "init",
             Self::Backup(_) => "backup",
+            Self::Copy(_) => "copy",
             Self::Snapshots => "snapshots",
             Self::Show(_) => "show",
             Self::Ls(_) => "ls",
@@ -153,10 +156,27 @@ const RESTORE_NOTES: &str = concat!(
 );
 
 #[derive(Debug, Args)]
+#[command(after_long_help = NAMES)]
+pub(crate) struct CopyArguments {
+    /// What to copy [default: every snapshot that the other repository lacks]
+    #[arg(value_name = "SNAPSHOT")]
+    pub(crate) snapshots: Vec<String>,
+    /// The other repository, a folder or s3://BUCKET/PREFIX, made with `snapback init` before
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) to: PathBuf,
+    /// Say what would be copied, and copy nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct BackupArguments {
     /// Name the snapshot, so that it can be found again
     #[arg(long, value_name = "NAME")]
     pub(crate) label: Option<String>,
+    /// Put the snapshot into this repository too, a folder or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) also: Vec<PathBuf>,
     /// Take Events and Leases too
     #[arg(long)]
     pub(crate) events: bool,

@@ -1,14 +1,16 @@
 //! `snapback backup`: takes a snapshot of the cluster and of every configured source.
 
-use std::path::absolute;
+use std::path::{PathBuf, absolute};
 
 use serde_json::{Value, json};
 use snapback::snapshot::{Scope, Selection};
 use snapback::source::etcd::EtcdSource;
 use snapback::source::{Sources, Wanted};
-use snapback::store::{SourceRecord, SourceState};
+use snapback::store::{Snapshot, SourceRecord, SourceState};
 
+use super::advice::shell_word;
 use super::arguments::{BackupArguments, ScopeName};
+use super::copy::Other;
 use super::error::{Failure, Prefix};
 use super::exit::Exit;
 use super::output::Tone;
@@ -40,15 +42,65 @@ pub(crate) async fn run(session: &Session<'_>, arguments: &BackupArguments) -> R
         sources,
         left_out,
     };
+    // Before anything is taken: a place that is not there is better known now than at the end.
+    let mut others = Vec::new();
+    for place in &arguments.also {
+        others.push((place, Other::open(session, place, &opened.repository).await));
+    }
     let taken = take(session, &opened, &cluster, &request).await?;
-    report(session, &taken);
+    let (also, missed) = copy_also(session, &opened, &taken.snapshot, others).await;
+    report(session, &taken, &also);
     if taken.snapshot.body.complete && !request.selection.is_everything() {
         let tree = opened.repository.tree(&taken.snapshot).await?;
         // A type that only the snapshot before this one knew is not in this one's list; the backup is good anyway.
         let selection = scope::resolve(request.selection.clone(), &[&tree]).await.unwrap_or(request.selection);
         scope::warn_unmatched(session.output, &selection, &[&tree]).await?;
     }
+    if missed {
+        return Ok(Exit::NotAlso);
+    }
     Ok(if taken.snapshot.body.complete { Exit::Done } else { Exit::Partial })
+}
+
+/// Puts the snapshot into the other repositories. It is safe in its own whatever happens here; a place that does not get
+/// it is told aloud.
+async fn copy_also(
+    session: &Session<'_>,
+    opened: &Opened,
+    snapshot: &Snapshot,
+    others: Vec<(&PathBuf, Result<Other, Failure>)>,
+) -> (Vec<Value>, bool) {
+    let (output, mut documents, mut missed) = (session.output, Vec::new(), false);
+    for (place, other) in others {
+        let copied = match other {
+            Ok(other) => other.take(session, &opened.repository, snapshot).await,
+            Err(failure) => Err(failure),
+        };
+        let place = place.to_string_lossy();
+        match copied {
+            Ok(copied) => {
+                let (number, sent) = (copied.snapshot.number, table::bytes(copied.bytes));
+                output.progress_line(&format!("it is #{number} in {place} too, {sent} sent"));
+                documents.push(json!({"place": place, "there": number, "packs": copied.packs, "bytes": copied.bytes}));
+            }
+            Err(failure) => {
+                missed = true;
+                let text = format!("snapshot #{} is not in `{place}`: {}", snapshot.number, failure.text);
+                output.message(Prefix::Error, &text);
+                failure.causes.iter().for_each(|cause| output.message(Prefix::CausedBy, cause));
+                let again = format!(
+                    "it is safe in its own repository; `snapback copy {} --to {}{}` sends it once more",
+                    snapshot.number,
+                    shell_word(&place),
+                    session.place_options()
+                );
+                failure.hints.iter().for_each(|hint| output.message(Prefix::Hint, hint));
+                output.message(Prefix::Hint, &again);
+                documents.push(json!({"place": place, "error": failure.text, "causes": failure.causes}));
+            }
+        }
+    }
+    (documents, missed)
 }
 
 /// What the options, or else the configuration, select.
@@ -105,7 +157,7 @@ fn choose(
     Ok((sources, left_out))
 }
 
-fn report(session: &Session<'_>, taken: &Taken) {
+fn report(session: &Session<'_>, taken: &Taken, also: &[Value]) {
     let output = session.output;
     let snapshot = &taken.snapshot;
     let body = &snapshot.body;
@@ -124,7 +176,7 @@ fn report(session: &Session<'_>, taken: &Taken) {
         }
     }
     if output.is_json() {
-        output.json("backup", summary(taken));
+        output.json("backup", summary(taken, also));
         return;
     }
     let state =
@@ -144,7 +196,7 @@ fn report(session: &Session<'_>, taken: &Taken) {
     }
 }
 
-fn summary(taken: &Taken) -> Value {
+fn summary(taken: &Taken, also: &[Value]) -> Value {
     let capture = &taken.capture;
     let unlistable: Vec<Value> = capture
         .unlistable
@@ -165,5 +217,6 @@ fn summary(taken: &Taken) -> Value {
         "attempts": capture.attempts,
         "unlistable": unlistable,
         "skipped": skipped,
+        "also": also,
     })
 }

@@ -13,6 +13,7 @@ use super::exit::Exit;
 const WITH_REPOSITORY: &[&str] = &[
     "init",
     "backup",
+    "copy",
     "snapshots",
     "show",
     "ls",
@@ -27,13 +28,14 @@ const WITH_REPOSITORY: &[&str] = &[
 ];
 /// Commands that may ask a cluster, if only which one `latest` means.
 const WITH_CLUSTER: &[&str] =
-    &["backup", "show", "ls", "diff", "history", "restore", "rollback", "undo", "export", "etcd"];
+    &["backup", "copy", "show", "ls", "diff", "history", "restore", "rollback", "undo", "export", "etcd"];
 /// Commands on many objects.
 const WITH_SELECTION: &[&str] = &["backup", "ls", "diff", "restore", "export"];
 /// Commands whose output is not a script or a page.
 const WITH_FORMAT: &[&str] = &[
     "init",
     "backup",
+    "copy",
     "snapshots",
     "show",
     "ls",

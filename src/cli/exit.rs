@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Stuck = 8,
     /// The live system moved since the plan was made.
     PlanStale = 10,
+    /// The snapshot was taken, but is not in every other repository that `backup --also` names.
+    NotAlso = 12,
     /// Interrupted by the user, or by the system with SIGTERM: both mean the same, and one code is easier to handle.
     Interrupted = 130,
 }
@@ -52,4 +54,5 @@ Exit codes:
   6    another restore, rollback or undo works on this cluster
   8    something that was stopped, or a type half-way to another version, could not be put back; a person is needed
   10   the cluster moved since the plan was made
+  12   the snapshot was taken, but another repository (`backup --also`) does not have it
   130  interrupted (Ctrl-C or SIGTERM); nothing was committed, or a restore says how far it came";

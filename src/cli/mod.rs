@@ -15,6 +15,7 @@ mod backup;
 mod common_options;
 mod completions;
 mod consent;
+mod copy;
 mod diff;
 mod etcd;
 mod export;

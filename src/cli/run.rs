@@ -9,7 +9,7 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::session::Session;
 use super::{
-    backup, common_options, completions, diff, etcd, export, history, init, ls, man, restore, rollback, show,
+    backup, common_options, completions, copy, diff, etcd, export, history, init, ls, man, restore, rollback, show,
     snapshots, undo, verify, version,
 };
 
@@ -76,6 +76,7 @@ async fn work(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         match &arguments.command {
             Command::Init => init::run(&session).await,
             Command::Backup(wanted) => backup::run(&session, wanted).await,
+            Command::Copy(wanted) => copy::run(&session, wanted).await,
             Command::Snapshots => snapshots::run(&session).await,
             Command::Show(wanted) => show::run(&session, wanted).await,
             Command::Ls(wanted) => ls::run(&session, wanted).await,

@@ -82,14 +82,16 @@ impl<'a> Session<'a> {
 
     /// The storage behind it.
     pub(crate) async fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {
-        let open = async || {
-            let mut options = self.config.s3_options()?;
-            if let RepositoryPlace::Bucket(_) = &self.place {
-                options.spool = spool_folder()?;
-            }
-            Ok::<_, Failure>(self.place.open(&options).await?)
-        };
-        self.backend.get_or_try_init(open).await.cloned()
+        self.backend.get_or_try_init(|| self.storage(&self.place)).await.cloned()
+    }
+
+    /// The storage behind any place. Buckets are all reached in the same way.
+    pub(crate) async fn storage(&self, place: &RepositoryPlace) -> Result<Arc<dyn Backend>, Failure> {
+        let mut options = self.config.s3_options()?;
+        if let RepositoryPlace::Bucket(_) = place {
+            options.spool = spool_folder()?;
+        }
+        Ok(place.open(&options).await?)
     }
 
     /// Opens the repository to read it; never makes one. Entries that this machine saw and that are gone are said: in an

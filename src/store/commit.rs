@@ -31,6 +31,24 @@ enum Put {
     Lost,
 }
 
+/// What is to exist: packs that are stored, and what the snapshot says of itself.
+pub(crate) struct Ready {
+    /// The newest entry that was known when the packs were chosen or stored.
+    pub(crate) entry: u64,
+    /// Number of the snapshot that it was compared with.
+    pub(crate) parent: Option<u64>,
+    /// Packs of other snapshots.
+    pub(crate) inherited: Vec<PackRef>,
+    /// Packs that were stored for it.
+    pub(crate) own: Vec<PackRef>,
+    /// SHA-256 of the text.
+    pub(crate) id: ContentHash,
+    pub(crate) body_text: String,
+    pub(crate) body: SnapshotBody,
+    /// Somebody else's snapshot of this id is as good.
+    pub(crate) once: bool,
+}
+
 pub(crate) async fn commit(
     backend: &dyn Backend,
     mut written: WrittenSnapshot,
@@ -43,9 +61,15 @@ pub(crate) async fn commit(
     let body_text = body.to_text();
     let id = ContentHash::of(body_text.as_bytes());
     written.packs.close(Some((id, body_text.as_bytes()))).await?;
-    let own = written.packs.stored().to_vec();
-    check_stored(backend, &own, &written.inherited).await?;
-    let packs: Vec<PackRef> = written.inherited.iter().chain(&own).cloned().collect();
+    let (own, inherited) = (written.packs.stored().to_vec(), written.inherited);
+    let (entry, parent) = (basis.entry, basis.parent);
+    commit_ready(backend, Ready { entry, parent, inherited, own, id, body_text, body, once: false }).await
+}
+
+pub(crate) async fn commit_ready(backend: &dyn Backend, ready: Ready) -> Result<Snapshot, StoreError> {
+    let Ready { entry: basis, parent, inherited, own, id, body_text, body, once } = ready;
+    check_stored(backend, &own, &inherited).await?;
+    let packs: Vec<PackRef> = inherited.iter().chain(&own).cloned().collect();
     let own: HashSet<&str> = own.iter().map(|pack| pack.name.as_str()).collect();
     let nonce = random_hex(16)?;
     let mut number = 0;
@@ -53,15 +77,12 @@ pub(crate) async fn commit(
         let history = read_log(backend).await?;
         let head = history.head().ok_or_else(|| StoreError::HalfWritten { place: backend.place() })?;
         history.check_writable()?;
-        check_packs(&history, head.number, basis.entry, &packs, &own)?;
+        if let Some(there) = history.snapshots().iter().find(|snapshot| once && snapshot.id == id) {
+            return Ok(there.clone());
+        }
+        check_packs(&history, head.number, basis, &packs, &own)?;
         number = head.number + 1;
-        let op = SnapshotOp {
-            parent: basis.parent,
-            packs: packs.clone(),
-            id,
-            body_text: body_text.clone(),
-            body: body.clone(),
-        };
+        let op = SnapshotOp { parent, packs: packs.clone(), id, body_text: body_text.clone(), body: body.clone() };
         let entry = LogEntry {
             number,
             previous: Some(head.hash),
@@ -70,7 +91,7 @@ pub(crate) async fn commit(
             op: Op::Snapshot(Box::new(op)),
         };
         match put_entry(backend, number, &entry.to_bytes()).await? {
-            Put::Done => return Ok(Snapshot { number, id, parent: basis.parent, packs, body }),
+            Put::Done => return Ok(Snapshot { number, id, parent, packs, body }),
             Put::Lost => {}
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod backend;
 mod commit;
+mod copy;
 mod error;
 mod hash;
 mod history;
@@ -22,6 +23,7 @@ mod snapshot_writer;
 mod tree;
 mod tree_builder;
 
+pub use copy::Copied;
 pub use error::StoreError;
 pub use hash::{ContentHash, NotAHash};
 pub use history::{Head, History, Snapshot};

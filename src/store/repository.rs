@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::backend::{Backend, BackendError};
 use super::commit;
+use super::copy::{Copied, copy};
 use super::error::StoreError;
 use super::hash::ContentHash;
 use super::history::{Head, History, Snapshot};
@@ -124,6 +125,15 @@ impl Repository {
     /// Begins a snapshot that depends on nothing: what [`StoreError::MustBeFull`] asks for.
     pub async fn begin_full(&self) -> Result<SnapshotWriter, StoreError> {
         begin(self, Wanted::Full).await
+    }
+
+    /// Puts a snapshot of this repository into another one that does not have it, with the same id.
+    ///
+    /// # Errors
+    /// `Damaged`: a pack here is not what it was, or is missing; one of the repositories fails. What was sent lies there
+    /// unnamed, as after a backup that failed.
+    pub async fn copy_to(&self, snapshot: &Snapshot, other: &Self) -> Result<Copied, StoreError> {
+        copy(&*self.backend, &*other.backend, snapshot).await
     }
 
     /// Commits a written snapshot: `body.root` and `body.bytes` are filled in here. `Ok` means durable (I2).

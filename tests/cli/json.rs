@@ -43,7 +43,9 @@ fn every_document_has_the_fields_that_are_documented() {
     let object = "1:namespaces/kube-system";
     let documents: Vec<(&str, Vec<&str>, &[&str])> = vec![
         ("init", vec!["init"], &["repository"]),
-        ("backup", vec!["backup"], &["snapshot", "newBytes", "seconds", "attempts", "unlistable", "skipped"]),
+        ("backup", vec!["backup"], &["snapshot", "newBytes", "seconds", "attempts", "unlistable", "skipped", "also"]),
+        ("init", vec!["init", "--repo", "other"], &["repository"]),
+        ("copy", vec!["copy", "--to", "other"], &["to", "copied", "knownThere", "notCopied", "wouldCopy"]),
         ("snapshots", vec!["snapshots"], &["repository", "snapshots"]),
         ("show", vec!["show", "1"], &["snapshot"]),
         ("show", vec!["show", object], &["snapshot", "path", "object"]),

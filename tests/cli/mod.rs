@@ -5,6 +5,7 @@
 mod another_cluster;
 mod bucket;
 mod cluster_errors;
+mod copying;
 mod interrupt;
 mod json;
 mod kill;

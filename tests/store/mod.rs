@@ -4,6 +4,7 @@
 
 mod backends;
 mod bucket;
+mod copy;
 mod damage;
 mod fault;
 mod golden;
