@@ -68,6 +68,18 @@ pub(crate) fn is_request(path: &ObjectPath) -> bool {
     }
 }
 
+/// Whoever owns it is a request, every one: it does not come back without them.
+pub(crate) fn is_of_requests(object: &Value) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let owner = |owner: &Value| {
+        let kind = owner["kind"].as_str().unwrap().to_lowercase();
+        let resource = kind.strip_suffix('y').map_or_else(|| format!("{kind}s"), |stem| format!("{stem}ies"));
+        let group = owner["apiVersion"].as_str().unwrap().rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+        ObjectPath { group, resource, namespace: None, name: String::new() }
+    };
+    !owners.is_empty() && owners.iter().map(owner).all(|owner| is_request(&owner))
+}
+
 /// What there is to break: URLs of objects that no rule of the never-list protects, by namespace.
 pub(crate) struct Stock {
     objects: Vec<String>,
