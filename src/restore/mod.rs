@@ -30,6 +30,8 @@ mod object;
 mod options;
 mod order;
 mod plan;
+#[cfg(test)]
+mod plan_test;
 mod planner;
 mod proof;
 mod prove;

@@ -72,11 +72,11 @@ fn has_token(pod: &Value) -> bool {
 /// What a person should read of it.
 pub(super) fn told(operation: &Operation, pods: &[String]) -> String {
     let (pods, them) = match pods {
-        [one] => (format!("pod {one} ends"), "it has"),
-        many => (format!("pods {} end", many.join(", ")), "they have"),
+        [one] => (format!("token of pod {one} ends"), "it has"),
+        many => (format!("tokens of pods {} end", many.join(", ")), "they have"),
     };
     match operation {
-        Operation::Delete { .. } => format!("the token of {pods} with it"),
-        _ => format!("the token of {pods}: {them} to be started again"),
+        Operation::Delete { .. } => format!("the {pods} with it"),
+        _ => format!("the {pods}: {them} to be started again"),
     }
 }
