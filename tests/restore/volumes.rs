@@ -141,7 +141,7 @@ async fn pods_whose_tokens_end_are_named() {
         [
             line(
                 "robot",
-                "is made anew, with a new UID; the token of pods arm, leg end: they have to be started again"
+                "is made anew, with a new UID; the tokens of pods arm, leg end: they have to be started again"
             ),
             line("extra", "is deleted; the token of pod lonely ends with it"),
         ]
