@@ -219,7 +219,8 @@ impl Site<'_> {
         if exit != Exit::Done || unreadable.is_empty() {
             return Ok(exit);
         }
-        let text = "nothing was done, and nothing is proven, of what the snapshot or the cluster could not be read of";
+        let text = "nothing that was there was changed, and nothing is proven, of what the snapshot or the cluster could \
+                    not be read of when this began";
         output.message_with_list(Prefix::Warning, text, unreadable);
         Ok(Exit::Partial)
     }

@@ -160,7 +160,12 @@ async fn extra(
         return Ok(not_served(path, &live));
     };
     if is_namespace(&object_path) && !world.unread_in_namespaces.is_empty() {
-        return Ok(skip(path, SkipReason::UnreadInside { types: world.unread_in_namespaces.clone() }));
+        let types = world.unread_in_namespaces.iter().cloned().collect();
+        return Ok(skip(path, SkipReason::UnreadInside { types }));
+    }
+    let defined = defined_type(&object_path).is_some_and(|(group, resource)| world.unsaved.has(&group, &resource));
+    if defined || is_unsaved(world, &object_path) {
+        return Ok(skip(path, SkipReason::Unsaved));
     }
     let references = references(&object_path, &live, world.kinds());
     let mut draft = Draft {
@@ -269,6 +274,9 @@ async fn changed(
     if judgement.fields.is_empty() && !world.is_converted(&object_path) {
         return Ok(Decision::Explained);
     }
+    if is_unsaved(world, &object_path) {
+        return Ok(skip(path, SkipReason::Unsaved));
+    }
     let Some((address, served)) = world.address(&object_path, &wanted)? else {
         return Ok(not_served(path, &wanted));
     };
@@ -358,6 +366,11 @@ fn is_adopted_again(path: &ObjectPath, wanted: &Value, live: &Value) -> bool {
         ("apps", _) | ("", "replicationcontrollers") => wanted.pointer(selector) == live.pointer(selector),
         _ => true,
     }
+}
+
+/// No snapshot would have what is changed or deleted of it.
+fn is_unsaved(world: &World<'_>, path: &ObjectPath) -> bool {
+    world.unsaved.has(&path.group, &path.resource)
 }
 
 fn not_served(path: String, value: &Value) -> Decision {

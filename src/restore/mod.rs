@@ -64,7 +64,7 @@ pub use plan::{Action, Bound, Counts, Danger, Operation, Plan, SkipReason, Skipp
 pub use planner::plan;
 pub use proof::{Difference, Explained, Proof, Unexplained};
 pub use prove::{compare, prove};
-pub use recorded_types::readable;
+pub use recorded_types::{Unsaved, readable};
 pub use refuser::Refuser;
 pub use rights::{Right, RightVerb, denied_rights, finalizer_rights, needed_rights};
 pub use scope::{RollbackScope, UnknownScope, changed_outside};

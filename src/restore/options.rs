@@ -7,6 +7,7 @@ use crate::snapshot::Selection;
 
 use super::dry_run::Tried;
 use super::quiesce::Holding;
+use super::recorded_types::Unsaved;
 
 /// How a restore goes about its work.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct RestoreOptions {
     pub added_types: AddedTypes,
     /// What the API server said to an earlier plan.
     pub tried: Tried,
+    /// What the snapshot that `undo` goes back to does not hold: nothing of it is changed or deleted.
+    pub unsaved: Unsaved,
     /// What an earlier round waited for in vain: nothing waits as long for it again.
     pub in_vain: BTreeSet<String>,
 }
@@ -54,6 +57,7 @@ impl RestoreOptions {
             holding: Holding::default(),
             added_types: AddedTypes::default(),
             tried: Tried::default(),
+            unsaved: Unsaved::default(),
             in_vain: BTreeSet::new(),
         }
     }

@@ -140,6 +140,10 @@ pub struct Skipped {
     pub reason: SkipReason,
 }
 
+/// Why what could not be read before is left alone.
+const UNSAVED: &str = "it could not be read when the snapshot of before was taken, so `undo` could not bring it back; \
+                       restoring the same snapshot once more saves it first";
+
 /// Why something is left alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reason")]
@@ -183,6 +187,8 @@ pub enum SkipReason {
         /// Those types.
         types: Vec<String>,
     },
+    /// An object of a type that the snapshot of what was there before could not read.
+    Unsaved,
     /// A type that was added and has objects which would go with it.
     TypeInUse {
         /// How many of them nothing else of the plan deletes; `None` when they cannot be listed.
@@ -244,6 +250,7 @@ impl Plan {
             | SkipReason::VolumeAtRisk { .. }
             | SkipReason::TooLarge { .. }
             | SkipReason::UnreadInside { .. }
+            | SkipReason::Unsaved
             | SkipReason::NoNamespace => false,
         };
         self.skipped.iter().filter(|skipped| !on_purpose(&skipped.reason)).count()
@@ -379,6 +386,7 @@ impl fmt::Display for SkipReason {
                 let types = types.join(", ");
                 write!(f, "what it holds of {types} could not be listed, is in no snapshot, and would go with it")
             }
+            Self::Unsaved => f.write_str(UNSAVED),
             Self::NoNamespace => f.write_str("its namespace neither exists nor comes back"),
             Self::ComparedLater { objects } => {
                 write!(f, "its type is converted first, then its objects are compared ({objects} differ as they are)")

@@ -95,6 +95,11 @@ fn what_is_left_alone_says_why() {
             SkipReason::UnreadInside { types: vec!["a.b".to_owned(), "c".to_owned()] },
             "what it holds of a.b, c could not be listed, is in no snapshot, and would go with it",
         ),
+        (
+            SkipReason::Unsaved,
+            "it could not be read when the snapshot of before was taken, so `undo` could not bring it back; restoring the \
+             same snapshot once more saves it first",
+        ),
         (SkipReason::NoNamespace, "its namespace neither exists nor comes back"),
         (
             SkipReason::ComparedLater { objects: 3 },

@@ -3,6 +3,8 @@
 //! In: `cluster/_types.json` of snapshots. Out: selections. Invariant: an object of a type that could not be read is not
 //! one that is missing; whoever compares leaves such types out.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::type_name;
 use crate::snapshot::{Scope, Selection, TYPES_PATH, TypeRecord, TypeState, TypesDocument};
 use crate::store::SnapshotTree;
@@ -25,9 +27,31 @@ pub async fn readable(tree: &SnapshotTree) -> Result<Selection, RestoreError> {
     Ok(Selection::new(&[], &unread, Scope::Everything)?)
 }
 
-/// The types with namespaces of which the snapshot does not say which objects there were.
-pub(super) fn unread_in_namespaces(document: &TypesDocument) -> Vec<String> {
-    unread(document).filter(|record| record.namespaced).map(name).collect()
+/// Types of which a snapshot holds nothing, since they could not be listed when it was taken, each with whether it has
+/// namespaces. What is changed or deleted of them cannot be brought back by that snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unsaved(BTreeMap<(String, String), bool>);
+
+impl Unsaved {
+    /// Those of a snapshot.
+    ///
+    /// # Errors
+    /// The snapshot's list of types cannot be read.
+    pub async fn of(tree: &SnapshotTree) -> Result<Self, RestoreError> {
+        let document = recorded_types(tree).await?;
+        let types = document.iter().flat_map(unread);
+        Ok(Self(types.map(|record| ((record.group.clone(), record.resource.clone()), record.namespaced)).collect()))
+    }
+
+    /// Whether this type is one.
+    pub(super) fn has(&self, group: &str, resource: &str) -> bool {
+        self.0.contains_key(&(group.to_owned(), resource.to_owned()))
+    }
+
+    /// Those with namespaces, by name.
+    pub(super) fn in_namespaces(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter(|(_, namespaced)| **namespaced).map(|((group, resource), _)| type_name(group, resource))
+    }
 }
 
 fn unread(document: &TypesDocument) -> impl Iterator<Item = &TypeRecord> {

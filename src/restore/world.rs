@@ -21,7 +21,7 @@ use super::never_list::{Reach, covering};
 use super::object;
 use super::options::RestoreOptions;
 use super::quiesce::Holding;
-use super::recorded_types::{recorded_types, unread_in_namespaces};
+use super::recorded_types::{Unsaved, recorded_types};
 use super::references::{Kinds, Purpose, Reference, references};
 use super::returning_types::{ReturningType, returning_types};
 
@@ -45,8 +45,10 @@ pub(super) struct World<'a> {
     force_kinds: &'a [String],
     /// Types that are brought to another storage version, and whether their objects can only be compared afterwards.
     pub(super) conversions: BTreeMap<(String, String), bool>,
-    /// Types of the live cluster that have namespaces and could not be listed.
-    pub(super) unread_in_namespaces: Vec<String>,
+    /// Types with namespaces that could not be listed, now or for the snapshot that `undo` goes back to.
+    pub(super) unread_in_namespaces: BTreeSet<String>,
+    /// Types that the latter does not hold.
+    pub(super) unsaved: &'a Unsaved,
     kinds: Kinds,
     served: BTreeMap<(String, String), ServedType>,
     returning: BTreeMap<(String, String), ReturningType>,
@@ -117,7 +119,12 @@ impl<'a> World<'a> {
             holding: &options.holding,
             force_kinds: &options.force_kinds,
             conversions: BTreeMap::new(),
-            unread_in_namespaces: recorded_types(live).await?.as_ref().map(unread_in_namespaces).unwrap_or_default(),
+            unread_in_namespaces: Unsaved::of(live)
+                .await?
+                .in_namespaces()
+                .chain(options.unsaved.in_namespaces())
+                .collect(),
+            unsaved: &options.unsaved,
             kinds,
             served,
             returning,

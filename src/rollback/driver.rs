@@ -11,7 +11,8 @@ use crate::journal::{Event, Held, OpenJournal, Reason, SnapshotName, Todo};
 use crate::progress::{Progress, ProgressEvent};
 use crate::restore::quiesce::{Holding, Quiesce};
 use crate::restore::{
-    AddedTypes, Applied, Proof, RestoreOptions, RollbackScope, Tried, Wait, compare, never_list, prove, readable,
+    AddedTypes, Applied, Proof, RestoreOptions, RollbackScope, Tried, Unsaved, Wait, compare, never_list, prove,
+    readable,
 };
 use crate::snapshot::Selection;
 use crate::store::{History, Repository, SnapshotTree};
@@ -67,6 +68,8 @@ pub(super) struct Driver<'a> {
     pub(super) before: SnapshotTree,
     /// What is to be there.
     pub(super) wanted: SnapshotTree,
+    /// What `before` does not hold.
+    pub(super) unsaved: Unsaved,
     /// What of it. Told from the two snapshots, so that it is the same after a kill.
     pub(super) scope: Selection,
     /// What fights, from the top down: the same for the whole transaction, so it is looked for once in a process.
@@ -102,6 +105,7 @@ pub async fn drive(
     let scope: RollbackScope = journal.state().begun().scope.parse()?;
     // What the snapshot could not read is not to be deleted.
     let scope = scope.selection(&before, &wanted).await?.within(readable(&wanted).await?);
+    let unsaved = Unsaved::of(&before).await?;
     let driver = Driver {
         cluster,
         journal,
@@ -109,6 +113,7 @@ pub async fn drive(
         progress,
         before,
         wanted,
+        unsaved,
         scope,
         fighting: None,
         report: Report::default(),
@@ -201,6 +206,7 @@ impl Driver<'_> {
         let mut options = restore_options(selection, &state.begun().force);
         options.patience = self.settings.patience;
         options.in_vain.clone_from(&self.in_vain);
+        options.unsaved.clone_from(&self.unsaved);
         options.holding = Holding::new(self.journal.transaction().as_str(), state.held());
         // What a round failed at, and why, is asked anew by the next one.
         if state.rounds() == 0 {

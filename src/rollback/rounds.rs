@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::journal::{Event, Reason};
 use crate::progress::ProgressEvent;
 use crate::restore::helm::{Verdict, judge_plan};
-use crate::restore::{Plan, apply, comparable_versions, plan, readable};
+use crate::restore::{Plan, SkipReason, apply, comparable_versions, plan, readable};
 use crate::snapshot::{CaptureOptions, Selection, UnlistableType, capture_cluster};
 use crate::store::{ContentHash, SnapshotTree, SnapshotWriter};
 
@@ -41,6 +41,7 @@ impl Driver<'_> {
             let repeated = before.iter().rev().take_while(|earlier| **earlier == intent).count();
             if plan.is_empty() || repeated >= 2 || repeated == 1 && waited_in_vain {
                 // What no round can do is in the report, and in both proofs.
+                self.say_what_is_unsaved(&plan);
                 self.last_look = Some(look);
                 return self.say(Event::Converged { rounds: self.journal.state().rounds() }).await;
             }
@@ -74,6 +75,16 @@ impl Driver<'_> {
             if let Some(crd) = self.settle().await? {
                 return self.give_up(Reason::CrdStuck { crd }).await;
             }
+        }
+    }
+
+    /// Objects that could be read too late: the next transaction's snapshot has them.
+    fn say_what_is_unsaved(&self, plan: &Plan) {
+        let unsaved = plan.skipped.iter().filter(|skipped| skipped.reason == SkipReason::Unsaved).count();
+        if unsaved > 0 {
+            let are =
+                if unsaved == 1 { "1 object that differs is" } else { &format!("{unsaved} objects that differ are") };
+            self.progress.report(ProgressEvent::Note(format!("{are} left alone: {}", SkipReason::Unsaved)));
         }
     }
 

@@ -62,7 +62,8 @@ fn what_could_not_be_listed_is_neither_taken_along_nor_said_to_be_proven() {
     let run = snapback.run(&["restore", "seen", "--yes"]);
     assert_eq!(run.code, 3, "{}", run.all());
     assert!(
-        run.stderr.contains("nothing is proven, of what the snapshot or the cluster could not be read of:\n"),
+        run.stderr
+            .contains("nothing is proven, of what the snapshot or the cluster could not be read of when this began:\n"),
         "{}",
         run.all()
     );

@@ -213,6 +213,11 @@ impl ControlPlane {
         String::from_utf8(output.stderr).unwrap()
     }
 
+    /// Whether kubectl succeeds.
+    pub fn kubectl_succeeds(&self, arguments: &[&str], input: &str) -> bool {
+        self.run_kubectl(arguments, input).status.success()
+    }
+
     fn run_kubectl(&self, arguments: &[&str], input: &str) -> Output {
         let mut kubectl = Command::new(self.program("kubectl"))
             .args(arguments)

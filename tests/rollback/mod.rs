@@ -19,3 +19,4 @@ mod refusals;
 mod returning;
 mod rewritten;
 mod undoes;
+mod unsaved;
