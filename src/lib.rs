@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod config;
 pub mod journal;
 pub mod maintain;
+pub mod named_file;
 pub mod progress;
 pub mod recovery;
 pub mod restore;

@@ -34,7 +34,8 @@ impl ConsentArguments {
     /// Nothing is unfinished: there is nothing to give up.
     pub(crate) fn refuse_to_give_up(&self) -> Result<(), Failure> {
         if self.give_up {
-            return Err(Failure::new(Exit::Usage, "nothing is unfinished on this cluster that could be given up"));
+            return Err(Failure::new(Exit::Usage, "nothing is unfinished on this cluster that could be given up")
+                .hint("`snapback undo` goes back to what was there before the last restore, rollback or undo"));
         }
         Ok(())
     }

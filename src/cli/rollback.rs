@@ -1,6 +1,9 @@
 //! `snapback rollback [SNAPSHOT]`: the platform goes back to what it was before an upgrade.
 
+use std::io;
+
 use snapback::journal::{Begun, Purpose};
+use snapback::named_file;
 use snapback::restore::{RollbackScope, check_rules};
 use snapback::rollback::ReviewedPlan;
 use snapback::store::Snapshot;
@@ -120,8 +123,15 @@ fn check_free(path: &std::path::Path) -> Result<(), Failure> {
 
 fn read_plan(path: &std::path::Path) -> Result<ReviewedPlan, Failure> {
     let name = path.display();
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read the plan `{name}`")).caused_by(&error))?;
+    let anew = "`snapback rollback --plan-out FILE` makes a plan";
+    // A pipe that nobody writes to would be waited for, and no signal heard.
+    let bytes = match path.metadata() {
+        Ok(found) if !found.is_file() => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+        _ => named_file::read(path, named_file::MOST_OF_A_PLAN),
+    };
+    let bytes = bytes.map_err(|error| {
+        Failure::new(Exit::Usage, format!("cannot read the plan `{name}`")).caused_by(&error).hint(anew)
+    })?;
     ReviewedPlan::parse(&bytes)
-        .map_err(|error| Failure::new(Exit::Usage, format!("`{name}` cannot be used")).caused_by(&error))
+        .map_err(|error| Failure::new(Exit::Usage, format!("`{name}` cannot be used")).caused_by(&error).hint(anew))
 }

@@ -93,7 +93,14 @@ impl Site<'_> {
             return Ok((journal, lease));
         }
         let lease = self.lease(transaction, Predecessor::Unknown).await?;
-        Ok((open().await?, lease))
+        match open().await {
+            Ok(journal) => Ok((journal, lease)),
+            // It ended meanwhile, say: nobody has to wait for the lease to run out.
+            Err(failure) => {
+                self.release(lease).await;
+                Err(failure)
+            }
+        }
     }
 
     /// A person does not want the snapshot to be reached any more.
@@ -155,7 +162,10 @@ impl Site<'_> {
             rights::warn(output, &self.cluster, &missing);
             write_plan(path, &self.reviewed(intended, plan.clone()))?;
             let path = super::advice::shell_word(&path.to_string_lossy());
-            Some(format!("the plan was written; `snapback rollback --plan {path}` does it, nothing was changed"))
+            let places = session.place_options();
+            Some(format!(
+                "the plan was written; `snapback rollback --plan {path}{places}` does it, nothing was changed"
+            ))
         } else if plan.is_empty() || intended.purpose != Purpose::Restore && plan.only_reports() {
             rights::warn(output, &self.cluster, &missing);
             Some(match (plan.out_of_reach(), unreadable.is_empty()) {
@@ -290,7 +300,10 @@ impl Site<'_> {
         let purpose = journal.state().begun().purpose;
         let what = text::purpose(purpose);
         let cluster = self.cluster.gated(Arc::new(lease.guard()));
+        let ways_out = format!("`{again}` goes on with it, `{again} --give-up` leaves it there for `snapback undo`");
         if journal.state().todo() == Todo::Save {
+            let text = format!("interrupted before the {what} changed anything; it has begun, and is to be ended");
+            session.interrupt.writing(text, ways_out.clone());
             match take(session, &self.opened, &cluster, &request_before()?).await {
                 Ok(taken) => {
                     let before = SnapshotName { number: taken.snapshot.number, id: taken.snapshot.id };
@@ -318,10 +331,7 @@ impl Site<'_> {
             Purpose::Restore => "some objects are back and others are not",
             Purpose::Rollback | Purpose::Undo => "what was stopped is still stopped",
         };
-        session.interrupt.writing(
-            format!("interrupted in the middle of the {what}; {left}"),
-            format!("`{again}` goes on with it, `{again} --give-up` leaves it there for `snapback undo`"),
-        );
+        session.interrupt.writing(format!("interrupted in the middle of the {what}; {left}"), ways_out);
         let wait = if consent.no_wait { Wait::Skip } else { Wait::Full };
         let tried = self.tried.clone();
         let settings = Settings { extra: self.named()?, patience: PATIENCE, wait, parallel: PARALLEL, tried };

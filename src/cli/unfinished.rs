@@ -134,6 +134,9 @@ pub(crate) fn journal_failure(session: &Session<'_>, error: &JournalError) -> Fa
         JournalError::Lost { transaction, local, mirror, .. } => {
             forget(failure, transaction, &format!("{}; {}", aside(local), aside_stored(session, mirror)))
         }
+        JournalError::Ended { .. } => {
+            failure.hint("another process brought it to its end just now; run the command again")
+        }
         JournalError::Local { source, path, .. } => match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => failure.hint(format!(
                 "nothing is changed that its journal does not say before: free some space where `{}` is, and run the \

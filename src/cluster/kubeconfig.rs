@@ -3,6 +3,7 @@
 //! In: [`ConnectOptions`]. Out: kube's configuration with our own timeouts, and the names that errors need. The order
 //! is kubectl's: the named file, `KUBECONFIG`, the default place, and then the service account of a pod.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig, KubeconfigEr
 
 use super::certificate::not_after;
 use super::error::ClusterError;
+use crate::named_file;
 
 /// What a pod's connection is called where a context's name is wanted.
 const IN_CLUSTER: &str = "in-cluster";
@@ -60,7 +62,13 @@ pub(super) async fn choose(options: &ConnectOptions) -> Result<ChosenContext, Cl
 /// `None`: there is no kubeconfig, so this may be a pod.
 fn find(path: Option<&Path>) -> Result<Option<Kubeconfig>, ClusterError> {
     let read = match path {
-        Some(path) => Kubeconfig::read_from(path),
+        // kube's own error for a file that is not there has the place in it.
+        Some(path) => match named_file::check(path, named_file::MOST_OF_A_CONFIGURATION) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(KubeconfigError::ReadConfig(error, path.to_owned()))
+            }
+            _ => Kubeconfig::read_from(path),
+        },
         None => Kubeconfig::read(),
     };
     match read {

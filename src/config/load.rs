@@ -1,10 +1,12 @@
 //! Reading the file.
 
+use std::io;
 use std::path::Path;
 
 use super::document::Config;
 use super::error::ConfigError;
 use super::sources::within;
+use crate::named_file;
 use crate::store::backend::RepositoryPlace;
 
 impl Config {
@@ -13,8 +15,9 @@ impl Config {
     /// # Errors
     /// The file cannot be read, is not YAML, or has an unknown key or a value of another kind.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = String::from_utf8(named_file::read(path, named_file::MOST_OF_A_CONFIGURATION).map_err(failed)?)
+            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
         let mut config = Self::parse(&text, path)?;
         config.folder = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
         let folder = config.folder.clone();

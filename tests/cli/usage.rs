@@ -42,6 +42,16 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
     For more information, try '--help'.
     ");
     assert_eq!(snapback.run::<&str>(&[]).code, 2);
+    // What has no end is not read.
+    snapback.ok(&["init"]);
+    for (option, code, error) in [
+        ("--config", 2, "error: cannot read the configuration `/dev/zero`\ncaused by: it has more than 16 MiB\n"),
+        ("--kubeconfig", 1, "error: the kubeconfig `/dev/zero` cannot be used: "),
+    ] {
+        let run = snapback.run(&["backup", option, "/dev/zero"]);
+        assert_eq!(run.code, code, "{}", run.all());
+        assert!(run.stderr.starts_with(error), "{}", run.all());
+    }
 }
 
 #[test]

@@ -119,7 +119,15 @@ fn what_is_no_way_back_is_refused_before_anything_is_changed() {
     error: `no-plan.json` cannot be used
     caused by: it is not a plan that `--plan-out` wrote
     caused by: missing field `format` at line 1 column 2
+    hint: `snapback rollback --plan-out FILE` makes a plan
     ");
+    // What has no end is not read.
+    for endless in ["/dev/zero", "/dev/fd/0"] {
+        let mut command = snapback.command(&["rollback", "--plan", endless, "--quiet"]);
+        let run = snapback.take(command.stdin(std::process::Stdio::piped()).output().unwrap());
+        assert_eq!(run.code, 2, "{}", run.all());
+        assert!(run.stderr.contains("caused by: it is no regular file\n"), "{}", run.all());
+    }
     cluster.kubectl(&["delete", "configmap", "added", "-n", "cozy-system"]);
 
     assert_eq!(snapback.run(&["rollback", "--scope", "namespace=nope"]).code, 2, "a typo is no success");
