@@ -163,8 +163,7 @@ async fn extra(
         let types = world.unread_in_namespaces.iter().cloned().collect();
         return Ok(skip(path, SkipReason::UnreadInside { types }));
     }
-    let defined = defined_type(&object_path).is_some_and(|(group, resource)| world.unsaved.has(&group, &resource));
-    if defined || is_unsaved(world, &object_path) {
+    if is_unsaved(world, &object_path) || defines_unsaved(world, &object_path) {
         return Ok(skip(path, SkipReason::Unsaved));
     }
     let references = references(&object_path, &live, world.kinds());
@@ -323,6 +322,10 @@ async fn changed(
                 let volume = Some(object::name(&live).to_owned());
                 return Ok(skip(draft.path, SkipReason::VolumeAtRisk { fields: reason, volume }));
             }
+            // The objects of a type go with its CRD.
+            if defines_unsaved(world, &draft.object_path) {
+                return Ok(skip(draft.path, SkipReason::Unsaved));
+            }
             let orphan = is_adopted_again(&draft.object_path, &wanted, &live);
             draft.operation = Operation::Recreate { reason, orphan };
             draft.replaces = both;
@@ -371,6 +374,11 @@ fn is_adopted_again(path: &ObjectPath, wanted: &Value, live: &Value) -> bool {
 /// No snapshot would have what is changed or deleted of it.
 fn is_unsaved(world: &World<'_>, path: &ObjectPath) -> bool {
     world.unsaved.has(&path.group, &path.resource)
+}
+
+/// The same of the type that a CRD defines.
+fn defines_unsaved(world: &World<'_>, path: &ObjectPath) -> bool {
+    defined_type(path).is_some_and(|(group, resource)| world.unsaved.has(&group, &resource))
 }
 
 fn not_served(path: String, value: &Value) -> Decision {
