@@ -63,11 +63,10 @@ pub(crate) async fn refuse_unfinished(
     {
         let text = format!(
             "transaction {holder}, which this repository does not know, has the lease of this cluster: what it holds \
-             still is held still in this snapshot, too"
+             still is held still in this snapshot, too; take another one when it has ended (if it died, its own command, \
+             with its own repository, finishes it)"
         );
         session.output.message(Prefix::Warning, &text);
-        let hint = "`snapback rollback --repo` with its own repository finishes it; take another snapshot then";
-        session.output.message(Prefix::Hint, hint);
     }
     complete(folder.as_deref(), opened, summaries).await;
     Ok(())

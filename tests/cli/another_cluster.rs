@@ -12,7 +12,7 @@ use crate::harness::snapback::Snapback;
 
 #[test]
 fn a_snapshot_reaches_another_cluster_as_yaml_or_when_that_is_said() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     fill(cluster, "cli-abroad", "abroad.example");
     let snapback = Watched(Snapback::new().with_kubeconfig(&cluster.kubeconfig()));
     snapback.run(&["init"]);

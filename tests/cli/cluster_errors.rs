@@ -119,7 +119,7 @@ fn wrong_arguments_of_a_backup_are_refused_before_anything_is_read() {
 
 #[test]
 fn someone_without_rights_and_someone_whose_certificate_expired_are_told_so() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let snapback = Snapback::new().hiding(cluster.server(), "SERVER");
     snapback.ok(&["init"]);
     let guest = cluster.kubeconfig_for("guest", None);
@@ -140,7 +140,7 @@ fn someone_without_rights_and_someone_whose_certificate_expired_are_told_so() {
 
 #[test]
 fn a_server_that_is_not_trusted_is_told_by_what_there_is_to_do_about_it() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let snapback = Snapback::new().hiding(cluster.server(), "SERVER");
     let changed = |key: &str, value: &str| {
         let text = fs::read_to_string(cluster.kubeconfig()).unwrap();
@@ -176,7 +176,7 @@ fn a_server_that_is_not_trusted_is_told_by_what_there_is_to_do_about_it() {
 
 #[test]
 fn types_that_may_not_be_listed_make_the_snapshot_partial_with_its_own_exit_code() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.apply(
         "
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: cli-partial}, rules: [

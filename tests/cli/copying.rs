@@ -12,7 +12,7 @@ use crate::harness::snapback::Snapback;
 
 #[test]
 fn a_backup_goes_to_two_places_and_says_aloud_when_one_of_them_did_not_get_it() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let mut server = S3Server::start();
     let place = format!("s3://{}/offsite", server.bucket());
     let snapback = Snapback::new()

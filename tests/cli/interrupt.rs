@@ -14,7 +14,7 @@ use crate::harness::snapback::Snapback;
 
 #[test]
 fn ctrl_c_or_sigterm_in_the_middle_of_a_backup_commits_nothing() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);
     // The cluster is captured when etcd's turn comes; this etcd takes its time.
@@ -160,7 +160,7 @@ fn signal(signal: &str, process: &str) {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);
     snapback.ok(&["backup"]);

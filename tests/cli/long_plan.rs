@@ -7,7 +7,7 @@ use crate::harness::snapback::Snapback;
 
 #[test]
 fn a_plan_that_stops_says_how_all_of_it_is_seen() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     let map = |number: usize| {
         let metadata = json!({"name": format!("m{number:02}"), "namespace": "cli-long"});

@@ -10,7 +10,7 @@ use crate::harness::snapback::Snapback;
 
 #[test]
 fn a_snapshot_of_a_part_says_nothing_about_the_rest() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.apply(
         "{apiVersion: v1, kind: Namespace, metadata: {name: cli-parts}}
 ---
@@ -79,7 +79,7 @@ fn an_object_whose_name_has_blanks_is_selected_by_its_name() {
 
 #[test]
 fn a_pattern_that_matches_nothing_is_said() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: cli-nothing}}");
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);
@@ -98,7 +98,7 @@ fn a_pattern_that_matches_nothing_is_said() {
 
 #[test]
 fn a_type_that_is_gone_from_the_cluster_is_still_known_by_the_snapshot() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.apply(
         "{apiVersion: v1, kind: Namespace, metadata: {name: cli-gone}}
 ---
@@ -144,7 +144,7 @@ spec:
 
 #[test]
 fn what_lies_beside_the_cluster_is_compared_between_snapshots_and_never_with_the_live_one() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);
     let machine = snapback.home().join("talos/machine.yaml");
@@ -173,7 +173,7 @@ fn what_lies_beside_the_cluster_is_compared_between_snapshots_and_never_with_the
 
 #[test]
 fn an_etcd_file_that_is_named_and_not_there_fails_the_backup() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);
     let run = snapback.run(&["backup", "--quiet", "--etcd-snapshot", "missing.db"]);

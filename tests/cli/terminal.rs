@@ -34,7 +34,7 @@ fn started_on_a_terminal(snapback: &Snapback, arguments: &str, variables: &[(&st
 
 #[test]
 fn what_would_steer_a_terminal_is_spelled_out_on_one_and_left_alone_in_a_pipe() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     cluster.kubectl(&["create", "namespace", "cli-steering"]);
     cluster.kubectl_with_input(
         &["create", "-f", "-"],

@@ -98,7 +98,7 @@ fn a_repository_that_cannot_be_written_is_still_read() {
 
 #[test]
 fn a_repository_that_goes_away_during_a_backup_is_not_called_half_written() {
-    let cluster = ControlPlane::shared();
+    let (cluster, _turn) = ControlPlane::shared_in_turn();
     let snapback = Snapback::new().with_kubeconfig(&cluster.kubeconfig());
     snapback.ok(&["init"]);
     // The cluster is captured when etcd's turn comes.

@@ -104,7 +104,7 @@ fn the_toolchain_takes_what_kubebuilder_has_and_builds_nothing_twice() {
 
     fs::remove_file(bench.path("notes.fail")).unwrap();
     let (folder, built) = bench.built(Some(&assets));
-    assert_eq!(built, ["kube-scheduler", "etcdctl", "etcdutl", "kwok", "helm", "helm-controller"]);
+    assert_eq!(built, ["kube-scheduler", "etcdctl", "etcdutl", "kwok", "helm", "helm-controller", "versitygw"]);
     assert!(folder.starts_with(bench.path("cache")));
     for (program, text) in [("etcd", "theirs"), ("kube-apiserver", "theirs"), ("kubectl", "theirs"), ("kwok", "built")]
     {

@@ -144,3 +144,26 @@ async fn a_server_that_dies_and_comes_back_has_what_it_had() {
     server.restart();
     assert_eq!(asking.await.unwrap().unwrap(), many(300, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_fetches_each_log_entry_once() {
+    let server = S3Server::start();
+    let place: S3Place = format!("s3://{}", server.bucket()).parse().unwrap();
+    let direct = S3Backend::new(place.clone(), &server.options()).await.unwrap();
+    let direct: Arc<dyn Backend> = Arc::new(direct);
+    Repository::init(Arc::clone(&direct)).await.unwrap();
+    for turn in 0..3 {
+        back_up(Arc::clone(&direct), &many(30, turn)).await.unwrap();
+    }
+    let watched = Between::start(server.endpoint().trim_start_matches("http://"), |_| Fate::Pass);
+    let options = S3Options { endpoint: Some(watched.endpoint()), ..server.options() };
+    let anew: Arc<dyn Backend> = Arc::new(S3Backend::new(place, &options).await.unwrap());
+    back_up(Arc::clone(&anew), &many(30, 2)).await.unwrap();
+    let mut fetched: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    for asked in watched.asked().into_iter().filter(|asked| asked.method == "GET" && asked.target.contains("/log/")) {
+        *fetched.entry(asked.target).or_default() += 1;
+    }
+    assert_eq!(fetched.len(), 4, "{fetched:?}");
+    // The first is looked at when the repository is opened, too: is it there at all?
+    assert!(fetched.values().sum::<usize>() <= 5, "{fetched:?}");
+}
